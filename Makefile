@@ -1,0 +1,41 @@
+# The verbs of the project. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt sim bench lock clean
+
+PY := .venv/bin/python
+SEEDS ?= 5
+SEED ?=
+PYTEST_FLAGS ?=
+SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs tests benchmarks tools
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## build .venv from the hashed lock (BROWSER=1 adds chromium when root or sudo is there)
+	@tools/setup
+
+demo: setup ## watch orders go the whole way (ORDERS=200, DEMO_EXIT=1 ends with one JSON line)
+	@tools/demo
+
+test: setup ## prove it: everything but the hardware stage, 5 simulation seeds included
+	@tools/test $(PYTEST_FLAGS)
+
+check: setup ## format, lint, strict types, import contracts, house tests
+	@tools/check
+
+fmt: setup ## rewrite the sources in the house format
+	@.venv/bin/ruff check --quiet --fix $(SOURCES); .venv/bin/ruff format $(SOURCES)
+
+sim: setup ## run the seeded simulation (SEEDS=20, or one with SEED=7); ends with one JSON line
+	@$(PY) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+bench: setup ## measure the figures of benchmarks/RESULTS.md on this machine
+	@$(PY) -m benchmarks $(BENCH_FLAGS)
+
+lock: setup ## write requirements/*.lock.txt again from pyproject.toml (UPGRADE=1 takes newer versions)
+	@tools/lock
+
+clean: ## remove .venv, caches and everything runs have left behind
+	@rm -rf .venv .setup.lock build dist out var *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

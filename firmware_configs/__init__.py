@@ -1,0 +1,1 @@
+"""Data only: printer and scanner profiles, labels, udev rules, broker and boot configuration."""

@@ -1,0 +1,1 @@
+"""The wire language both programs share: a leaf without I/O and without a clock."""

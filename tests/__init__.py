@@ -1,0 +1,1 @@
+"""All proofs, by depth: unit, flows, simulation, integration, browser, hardware, house."""

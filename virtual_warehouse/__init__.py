@@ -1,0 +1,1 @@
+"""The shipped simulator: virtual scanners, printers, packers and link faults."""
