@@ -1,0 +1,184 @@
+"""Bodies of the commands a core sends to an agent (`Command.k` -> struct).
+
+Commands are imperative. A `grant` is the only right to pick and print (P4); number and label
+fields travel only in it. A `fence` f voids every token < f of its shipment at the agent, which
+keeps it even for a shipment it never saw.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from protocols import limits
+from protocols.messages import EpochId, Id, Millis, Text, Token
+
+Sku = Annotated[str, Meta(min_length=1, max_length=limits.SKU_CHARS_MAX)]
+Quantity = Annotated[int, Meta(ge=1, le=limits.QUANTITY_MAX)]
+Barcode = Annotated[str, Meta(min_length=1, max_length=limits.CODE_CHARS_MAX)]
+
+
+class OfferLine(Struct, frozen=True):
+    """What is asked for: `quantity` units of `sku`."""
+
+    sku: Sku
+    quantity: Quantity
+
+
+OfferLines = Annotated[list[OfferLine], Meta(min_length=1, max_length=limits.LINES_MAX)]
+
+
+class Offer(Struct, frozen=True, omit_defaults=True):
+    """`offer`: will you send this shipment? Gives no right to pick or print."""
+
+    shipment: Id
+    token: Token
+    order: Id
+    channel: Id
+    native_id: Text
+    lines: OfferLines
+    ship_by_ms: Millis
+    priority: int = 0
+
+
+class Try(Struct, frozen=True, omit_defaults=True):
+    """`try`: a broadcast claim goes to several agents; the first `yes` in commit order wins."""
+
+    shipment: Id
+    token: Token
+    order: Id
+    lines: OfferLines
+    ship_by_ms: Millis
+
+
+class TaskLine(Struct, frozen=True, omit_defaults=True):
+    """One line to pick and verify; `location` is the shelf in this warehouse."""
+
+    sku: Sku
+    quantity: Quantity
+    name: Text = ""
+    barcodes: Annotated[list[Barcode], Meta(max_length=limits.BARCODES_MAX)] = []
+    location: Text = ""
+    serial: bool = False
+    gift: bool = False
+
+
+class LabelText(Struct, frozen=True, omit_defaults=True):
+    """The fields of a waybill label, already masked (P12); purged some hours after hand-over."""
+
+    carrier_name: Text
+    receiver_name: Text
+    receiver_phone: Text
+    receiver_address: Text
+    sender_name: Text = ""
+    sender_phone: Text = ""
+    sender_address: Text = ""
+    sort_code: Text = ""
+    bag_name: Text = ""
+    track_url: Text = ""
+    remark: Text = ""
+    weight_g: int = 0
+
+
+class Grant(Struct, frozen=True, omit_defaults=True):
+    """`grant`: the shipment is yours under `token`; pick, print `waybill`, pack, hand over.
+
+    `reissue`: sent again after the agent opened a new epoch; whether its label came out before is
+    not known, so it starts as `unknown`.
+    """
+
+    shipment: Id
+    token: Token
+    order: Id
+    channel: Id
+    native_id: Text
+    waybill: Annotated[str, Meta(min_length=4, max_length=40)]
+    carrier: Id
+    label: LabelText
+    lines: Annotated[list[TaskLine], Meta(min_length=1, max_length=limits.LINES_MAX)]
+    ship_by_ms: Millis
+    print_on: Annotated[str, Meta(pattern=r"^(grant|pack)$")] = "grant"
+    priority: int = 0
+    tags: Annotated[list[str], Meta(max_length=16)] = []
+    reissue: bool = False
+
+
+class Cancel(Struct, frozen=True, omit_defaults=True):
+    """`cancel`: tokens < `fence` of the shipment are void; work in hand stops and is put back.
+
+    `answer`: the core waits for the bench's `task.stopped` (the shipment was granted).
+    """
+
+    shipment: Id
+    fence: Token
+    reason: Annotated[str, Meta(max_length=32)]
+    order: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
+    answer: bool = False
+
+
+class Fence(Struct, frozen=True):
+    """One shipment and the lowest token that is still good there."""
+
+    shipment: Id
+    fence: Token
+
+
+class Fences(Struct, frozen=True):
+    """`fences`: many fences at once (resynchronisation)."""
+
+    fences: Annotated[list[Fence], Meta(max_length=limits.FENCES_MAX)]
+
+
+class ResyncDone(Struct, frozen=True):
+    """`resync_done`: every fence and open grant for this floor epoch has been sent before it."""
+
+    epoch: EpochId
+
+
+class Reprint(Struct, frozen=True):
+    """`reprint`: a person asks for one more label; marked 补打 and audited."""
+
+    shipment: Id
+    token: Token
+    operator: Text
+    reason: Text
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """`notice`: the bench must see this and confirm before the parcel closes."""
+
+    shipment: Id
+    code: Id
+    text: Text
+
+
+class Purge(Struct, frozen=True):
+    """`purge`: forget the label fields of these shipments now (P12)."""
+
+    shipments: Annotated[list[Id], Meta(max_length=limits.FENCES_MAX)]
+
+
+class PrintBlob(Struct, frozen=True, omit_defaults=True):
+    """`print_blob`: print ready-made bytes or a picture that travelled in chunks."""
+
+    job: Id
+    kind: Annotated[str, Meta(pattern=r"^(raw|png)$")]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    printer: Annotated[str, Meta(max_length=48)] = ""
+    shipment: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
+    token: Token | None = None
+
+
+COMMANDS: dict[str, type[Struct]] = {
+    "offer": Offer,
+    "try": Try,
+    "grant": Grant,
+    "cancel": Cancel,
+    "fences": Fences,
+    "resync_done": ResyncDone,
+    "reprint": Reprint,
+    "notice": Notice,
+    "purge": Purge,
+    "print_blob": PrintBlob,
+}
