@@ -1,0 +1,125 @@
+"""`make test`: run the stages one after the other, then say what passed and what was skipped, why.
+
+Every stage runs even when an earlier one failed, so that one run shows all. The status is 0 only
+when every stage passed. Stages that start processes run alone; the others use both cores.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / "out" / "test"
+SETUP_SUMMARY = ROOT / ".venv" / "setup-summary.txt"
+SIMULATION_SEEDS = 5
+PYTEST_NO_TESTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of the run: a name, folders under `tests/`, pytest workers (0 = one process).
+
+    A stage that must not be empty fails without a test: silence is no proof.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    workers: int
+    may_be_empty: bool = False
+
+
+STAGES = (
+    Stage("unit, flows and house", ("unit", "flows", "house"), 2),
+    Stage("simulation and its planted bugs", ("simulation",), 2),
+    Stage("integration", ("integration",), 0),
+    Stage("browser", ("browser",), 0, may_be_empty=True),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a stage gave: counts by kind, reasons of skipped tests with their number, seconds."""
+
+    name: str
+    ok: bool
+    seconds: float
+    counts: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def run_stage(stage: Stage, flags: list[str]) -> Outcome:
+    """Run one stage under pytest and read what it reported."""
+    folders = [f"tests/{name}" for name in stage.folders if (ROOT / "tests" / name).is_dir()]
+    print(f"\n== {stage.name}", flush=True)
+    if not folders:
+        missing = Counter({"no tests here": 1})
+        return Outcome(stage.name, ok=stage.may_be_empty, seconds=0.0, skipped=missing)
+    report = REPORTS / f"{folders[0].replace('/', '-')}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not hardware", f"--junitxml={report}"]
+    if stage.workers:
+        command += ["-n", str(stage.workers), "--dist", "loadfile"]
+    start = time.monotonic()
+    status = subprocess.run([*command, *flags, *folders], cwd=ROOT, check=False).returncode
+    ok = status == 0 or (status == PYTEST_NO_TESTS and stage.may_be_empty)
+    outcome = Outcome(stage.name, ok, time.monotonic() - start)
+    if report.exists():
+        read_report(report, outcome)
+    return outcome
+
+
+def read_report(report: Path, outcome: Outcome) -> None:
+    """Count the cases of a JUnit file that pytest wrote."""
+    for case in ET.parse(report).getroot().iter("testcase"):
+        kinds = {child.tag: child.get("message", "") for child in case}
+        if "skipped" in kinds:
+            outcome.counts["skipped"] += 1
+            outcome.skipped[kinds["skipped"] or "no reason given"] += 1
+        elif "failure" in kinds or "error" in kinds:
+            outcome.counts["failed"] += 1
+        else:
+            outcome.counts["passed"] += 1
+
+
+def run_simulation() -> Outcome:
+    """Run the seeds with the same command as `make sim`."""
+    print(f"\n== simulation, {SIMULATION_SEEDS} seeds", flush=True)
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", str(SIMULATION_SEEDS)]
+    start = time.monotonic()
+    ok = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    name = f"simulation, {SIMULATION_SEEDS} seeds"
+    return Outcome(name, ok, time.monotonic() - start, Counter({"passed" if ok else "failed": 1}))
+
+
+def print_summary(outcomes: list[Outcome]) -> None:
+    """The last thing on the screen: a line a stage, then what did not run and why."""
+    print("\n== summary")
+    for outcome in outcomes:
+        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(outcome.counts.items()))
+        verdict = "ok    " if outcome.ok else "FAILED"
+        print(f"{verdict} {outcome.name}: {counts or 'nothing ran'} in {outcome.seconds:.0f} s")
+    print("skipped, and why:")
+    for outcome in outcomes:
+        for reason, number in outcome.skipped.most_common():
+            print(f"- {outcome.name}: {number} x {reason}")
+    print("- hardware stage: needs devices or a virtual machine; not part of this command")
+    if SETUP_SUMMARY.exists():
+        print(SETUP_SUMMARY.read_text(encoding="utf-8").rstrip())
+
+
+def main(flags: list[str]) -> int:
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    outcomes = [run_stage(stage, flags) for stage in STAGES]
+    outcomes.append(run_simulation())
+    print_summary(outcomes)
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
