@@ -28,7 +28,7 @@ fmt: setup ## rewrite the sources in the house format
 	@.venv/bin/ruff check --quiet --fix $(SOURCES); .venv/bin/ruff format $(SOURCES)
 
 sim: setup ## run the seeded simulation (SEEDS=20, or one with SEED=7); ends with one JSON line
-	@$(PY) -m tests.simulation --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+	@$(PY) -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 bench: setup ## measure the figures of benchmarks/RESULTS.md on this machine
 	@$(PY) -m benchmarks $(BENCH_FLAGS)

@@ -90,7 +90,7 @@ def read_report(report: Path, outcome: Outcome) -> None:
 def run_simulation() -> Outcome:
     """Run the seeds with the same command as `make sim`."""
     print(f"\n== simulation, {SIMULATION_SEEDS} seeds", flush=True)
-    command = [sys.executable, "-m", "tests.simulation", "--seeds", str(SIMULATION_SEEDS)]
+    command = [sys.executable, "-m", "tests.simulation.run", "--seeds", str(SIMULATION_SEEDS)]
     start = time.monotonic()
     ok = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     name = f"simulation, {SIMULATION_SEEDS} seeds"

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.house.tree import module_of, text_of, with_suffix
+from tests.house.tree import ROOT, module_of, text_of, with_suffix
 
 MODULE_LINES_MAX = 500
 TEST_MODULE_LINES_MAX = 600
@@ -14,6 +14,15 @@ FUNCTION_LINES_MAX = 70
 BAG_NAMES = {
     "base", "common", "helper", "helpers", "manager", "managers", "misc", "stuff", "util", "utils",
 }  # fmt: skip
+
+PACKAGES = {
+    "edge_agent",
+    "cloud_core",
+    "protocols",
+    "virtual_warehouse",
+    "firmware_configs",
+    "tests",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -45,6 +54,12 @@ def test_no_module_or_folder_is_named_as_a_bag() -> None:
         if BAG_NAMES & {part.removesuffix(".py").strip("_") for part in path.parts}
     ]
     assert not bags
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    # Without `__init__.py` neither the import contracts nor the built distribution would see it.
+    folders = {path.parent for path in with_suffix(".py") if path.parts[0] in PACKAGES}
+    assert not [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").exists()]
 
 
 def test_every_module_says_where_it_stands() -> None:

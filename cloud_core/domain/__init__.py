@@ -1,0 +1,1 @@
+"""What the core decides: pure, no I/O, no clock."""
