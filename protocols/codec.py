@@ -6,6 +6,7 @@ and while inflating and before decoding, so that a hostile payload costs no more
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Any, TypeVar
 
@@ -22,11 +23,25 @@ M = TypeVar("M", bound=Struct)
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
 def encode(message: Struct) -> bytes:
     """A message as plain JSON bytes."""
     return _encoder.encode(message)
+
+
+def encode_message(message: Struct) -> bytes:
+    """A message as the payload to publish: compressed if large; raises `Corrupt` if too large.
+
+    A row is hashed as it stands in the journal: rows are made by `encode`, never by this.
+    """
+    plain = _encoder.encode(message)
+    payload = plain if len(plain) < limits.COMPRESS_FROM_BYTES else zlib.compress(plain, 1)
+    if len(payload) > limits.BATCH_BYTES_MAX or len(plain) > limits.INFLATED_BYTES_MAX:
+        raise Corrupt("message_too_large", "消息超过 128 KB 上限", "message above 128 KB")
+    return payload
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -44,16 +59,20 @@ def decode(payload: bytes, kind: type[M]) -> M:
     plain = _inflate(payload) if payload[:1] == b"\x78" else payload
     if plain[:1] != b"{":
         raise Corrupt("not_json", "消息不是 JSON 对象", "payload is not a JSON object")
-    message = decode_plain(plain, kind)
-    version = getattr(message, "v", limits.VERSION)
-    if version != limits.VERSION:
-        raise Corrupt("version_unknown", f"协议版本 {version} 不支持",
-                      f"protocol version {version} is not supported", field="v")
+    try:
+        message = decode_plain(plain, kind)
+    except Corrupt as error:
+        if error.code == "field_invalid":
+            _check_version(decode_plain(plain, _Versioned).v)
+        raise
+    _check_version(getattr(message, "v", limits.VERSION))
     return message
 
 
 def decode_plain(plain: bytes | Raw, kind: type[M]) -> M:
     """Decode JSON bytes whose size was checked before; raise `Corrupt`."""
+    if kind is not Batch and _has_nul(plain):
+        raise Corrupt("text_nul", "文字中含有空字符", "text contains U+0000")
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
@@ -72,7 +91,7 @@ def decode_plain(plain: bytes | Raw, kind: type[M]) -> M:
 def decode_event(row: bytes | Raw) -> Event:
     """Decode the envelope of one row; its body stays raw."""
     if len(bytes(row) if isinstance(row, Raw) else row) > limits.EVENT_BYTES_MAX:
-        raise Corrupt("event_too_large", "单个事件超过 8 KB", "event above 8 KB")
+        raise Corrupt("event_too_large", "单个事件超过 48 KB", "event above 48 KB")
     return decode_plain(row, Event)
 
 
@@ -106,12 +125,32 @@ def _inflate(payload: bytes) -> bytes:
         if machine.unconsumed_tail or not machine.eof:
             code = "inflated_too_large" if machine.unconsumed_tail else "zlib_truncated"
             raise Corrupt(code, "压缩内容过大或不完整", "compressed payload too large or truncated")
+        if machine.unused_data:
+            raise Corrupt("zlib_trailing", "压缩内容之后还有多余数据", "bytes after the end")
     except zlib.error as error:
         raise Corrupt("zlib_broken", "压缩内容有误", str(error)) from error
     return plain
 
 
+class _Versioned(Struct):
+    v: int | None = None
+
+
+def _check_version(version: int | None) -> None:
+    if version is not None and version != limits.VERSION:
+        raise Corrupt("version_unknown", f"协议版本 {version} 不支持",
+                      f"protocol version {version} is not supported", field="v")
+
+
+def _has_nul(plain: bytes | Raw) -> bool:
+    """Whether a text in `plain` holds U+0000, which JSON may escape and databases refuse."""
+    data = bytes(plain)
+    return b"\\u0000" in data and _NUL.search(data) is not None
+
+
 def _field(text: str) -> str:
-    """The JSON path out of a validation message (`... - at `$.d[0].q``)."""
-    _, found, path = text.rpartition("- at `$")
-    return path.rstrip("`").lstrip(".") if found else ""
+    """The JSON path out of a validation message: `d[0].q`, the missing field included."""
+    _, _, path = text.partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    missing = _MISSING.match(text)
+    return ".".join(part for part in (path, missing[1] if missing else "") if part)

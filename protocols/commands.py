@@ -12,11 +12,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from protocols import limits
-from protocols.messages import EpochId, Id, Millis, Text, Token
+from protocols.messages import EpochId, HashHex, Id, Millis, Text, Token
 
 Sku = Annotated[str, Meta(min_length=1, max_length=limits.SKU_CHARS_MAX)]
 Quantity = Annotated[int, Meta(ge=1, le=limits.QUANTITY_MAX)]
 Barcode = Annotated[str, Meta(min_length=1, max_length=limits.CODE_CHARS_MAX)]
+Priority = Annotated[int, Meta(ge=-1_000_000, le=1_000_000)]
 
 
 class OfferLine(Struct, frozen=True):
@@ -39,7 +40,7 @@ class Offer(Struct, frozen=True, omit_defaults=True):
     native_id: Text
     lines: OfferLines
     ship_by_ms: Millis
-    priority: int = 0
+    priority: Priority = 0
 
 
 class Try(Struct, frozen=True, omit_defaults=True):
@@ -78,7 +79,7 @@ class LabelText(Struct, frozen=True, omit_defaults=True):
     bag_name: Text = ""
     track_url: Text = ""
     remark: Text = ""
-    weight_g: int = 0
+    weight_g: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class Grant(Struct, frozen=True, omit_defaults=True):
@@ -98,9 +99,9 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     label: LabelText
     lines: Annotated[list[TaskLine], Meta(min_length=1, max_length=limits.LINES_MAX)]
     ship_by_ms: Millis
-    print_on: Annotated[str, Meta(pattern=r"^(grant|pack)$")] = "grant"
-    priority: int = 0
-    tags: Annotated[list[str], Meta(max_length=16)] = []
+    print_on: Annotated[str, Meta(pattern=r"^(grant|pack)$(?!\n)")] = "grant"
+    priority: Priority = 0
+    tags: Annotated[list[Text], Meta(max_length=16)] = []
     reissue: bool = False
 
 
@@ -163,8 +164,8 @@ class PrintBlob(Struct, frozen=True, omit_defaults=True):
     """`print_blob`: print ready-made bytes or a picture that travelled in chunks."""
 
     job: Id
-    kind: Annotated[str, Meta(pattern=r"^(raw|png)$")]
-    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    kind: Annotated[str, Meta(pattern=r"^(raw|png)$(?!\n)")]
+    digest: HashHex
     printer: Annotated[str, Meta(max_length=48)] = ""
     shipment: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
     token: Token | None = None

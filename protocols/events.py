@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from protocols import limits
 from protocols.commands import OfferLines, Quantity, Sku
-from protocols.messages import EpochId, Id, Text, Token
+from protocols.messages import EpochId, Id, Seq, Text, Token
 
 Waybill = Annotated[str, Meta(max_length=40)]
 Amount = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -24,7 +24,7 @@ class CommandRefused(Struct, frozen=True):
     """A command that was understood and refused, with the stable code of the reason."""
 
     id: Id
-    code: Text
+    code: Id
 
 
 class CommandReceived(Struct, frozen=True, omit_defaults=True):
@@ -194,8 +194,8 @@ class EpochGap(Struct, frozen=True):
     """`epoch.gap`: rows that could not be carried over; named, never silent (P2)."""
 
     epoch: EpochId
-    first: int
-    last: int
+    first: Seq
+    last: Seq
 
 
 class PersonalPurged(Struct, frozen=True):
@@ -216,7 +216,7 @@ class PrinterChanged(Struct, frozen=True, omit_defaults=True):
     """`printer.changed` (telemetry): a printer's four-valued status, with the reason."""
 
     printer: Text
-    status: Annotated[str, Meta(pattern=r"^(ok|warn|error|unknown)$")]
+    status: Annotated[str, Meta(pattern=r"^(ok|warn|error|unknown)$(?!\n)")]
     reason: Text = ""
 
 

@@ -12,12 +12,17 @@ BATCH_BYTES_MAX: Final = 128 * 1024
 """Bytes of one MQTT payload, compressed or not; also the smallest bound of hosted brokers."""
 INFLATED_BYTES_MAX: Final = 1_000_000
 """Bytes a compressed payload may inflate to; checked while inflating, never after."""
-EVENT_BYTES_MAX: Final = 8 * 1024
-"""Bytes of one encoded event row."""
+EVENT_BYTES_MAX: Final = 48 * 1024
+"""Bytes of one encoded event row: `LINES_MAX` lines with the longest SKU codes fit."""
+BATCH_PLAIN_BYTES_MAX: Final = 120 * 1024
+"""Bytes of rows a sender puts in one batch before compression, so that any batch fits plain."""
 COMPRESS_FROM_EVENTS: Final = 5
 """Batches of fewer events travel uncompressed: zlib does not pay below it."""
-CHUNK_BYTES_MAX: Final = 96 * 1024
-"""Raw bytes in one chunk of a payload that is larger than a message (label pictures)."""
+COMPRESS_FROM_BYTES: Final = 8 * 1024
+"""Other messages are compressed from this size on; smaller ones travel as plain JSON."""
+CHUNK_BYTES_MAX: Final = 90 * 1024
+"""Raw bytes in one chunk of a payload that is larger than a message (label pictures); in base64
+and its envelope it stays below `BATCH_BYTES_MAX`."""
 BLOB_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of a payload that travels in chunks."""
 
@@ -31,7 +36,8 @@ TEXT_CHARS_MAX: Final = 500
 ID_CHARS_MAX: Final = 64
 BARCODES_MAX: Final = 20
 FENCES_MAX: Final = 400
-RECEIPTS_MAX: Final = 400
+RECEIPTS_MAX: Final = 200
+PRINTERS_MAX: Final = 32
 EPOCHS_KEPT_MAX: Final = 64
 
 WINDOW_BATCHES: Final = 8

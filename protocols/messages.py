@@ -13,21 +13,23 @@ from msgspec import Meta, Raw, Struct
 
 from protocols import limits
 
-AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,48}$")]
-EpochId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
-HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+# `$` also matches before a final newline in Python, hence `(?!\n)`; ECMA-262 reads it the same.
+AgentId = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,48}$(?!\n)")]
+EpochId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
+HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Millis = Annotated[int, Meta(ge=0, le=2**53)]
-Id = Annotated[str, Meta(min_length=1, max_length=limits.ID_CHARS_MAX)]
+Id = Annotated[str, Meta(pattern=rf"^[!-~]{{1,{limits.ID_CHARS_MAX}}}$(?!\n)")]
+Name = Annotated[str, Meta(min_length=1, max_length=48)]
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
-StreamName = Annotated[str, Meta(pattern=r"^(floor|telemetry)$")]
+StreamName = Annotated[str, Meta(pattern=r"^(floor|telemetry)$(?!\n)")]
 
 
 class Token(NamedTuple):
     """The fencing token of a shipment's owner: ordered, `core_epoch` first."""
 
-    core_epoch: int
-    n: int
+    core_epoch: Seq
+    n: Seq
 
 
 class AgentState(Struct, frozen=True, omit_defaults=True):
@@ -50,7 +52,7 @@ class AgentState(Struct, frozen=True, omit_defaults=True):
     oldest_ms: Millis = 0
     cfg_rev: Seq = 0
     tasks: Seq = 0
-    printers: dict[str, str] = {}
+    printers: Annotated[dict[Name, Text], Meta(max_length=limits.PRINTERS_MAX)] = {}
 
 
 class EpochKept(Struct, frozen=True):
@@ -207,8 +209,8 @@ class DesiredConfig(Struct, frozen=True, omit_defaults=True):
     rev: Seq
     warehouse: Text = ""
     warehouse_name: Text = ""
-    print_on: Annotated[str, Meta(pattern=r"^(grant|pack)$")] = "grant"
-    stations: Annotated[list[str], Meta(max_length=64)] = []
+    print_on: Annotated[str, Meta(pattern=r"^(grant|pack)$(?!\n)")] = "grant"
+    stations: Annotated[list[Name], Meta(max_length=64)] = []
     retain_days: Annotated[int, Meta(ge=1, le=90)] = 7
     personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24
 
@@ -223,7 +225,7 @@ class Chunk(Struct, frozen=True):
     digest: HashHex
     index: Annotated[int, Meta(ge=0, le=63)]
     count: Annotated[int, Meta(ge=1, le=64)]
-    data: bytes
+    data: Annotated[bytes, Meta(min_length=1, max_length=limits.CHUNK_BYTES_MAX)]
 
 
 class Command(Struct, frozen=True, omit_defaults=True):

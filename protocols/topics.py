@@ -18,6 +18,8 @@ STREAMS: Final = ("floor", "telemetry")
 UP_CHANNELS: Final = ("st", "hello", "ev-floor", "ev-telemetry")
 DOWN_CHANNELS: Final = ("welcome", "ack", "cmd", "cfg", "blob")
 CORE_STATE_TOPIC: Final = "v1/core/st"
+RESERVED_ID: Final = "core"
+"""No site is called so (`v1/core/st`) and no agent (the core's own user at the broker)."""
 ALL_UP_FILTER: Final = "v1/+/+/up/#"
 
 _ID = re.compile(r"[a-z0-9-]{1,48}\Z")
@@ -39,7 +41,7 @@ class Topic:
 
 def check_id(value: str, field: str) -> str:
     """Return `value` if it may stand in a topic, else raise `Corrupt`."""
-    if not _ID.match(value) or (field == "site" and value == "core"):
+    if not _ID.match(value) or value == RESERVED_ID:
         raise Corrupt("id_charset", f"{field} 只能用小写字母、数字和 -，最长 48 位",
                       f"{field} must match [a-z0-9-]{{1,48}} and not be reserved", field=field)
     return value
