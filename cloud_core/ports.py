@@ -1,0 +1,122 @@
+"""The few seams of the core that have two or more real implementations.
+
+Flows, listeners and loops speak to these; `bootstrap` decides which class stands behind each, the
+simulation puts virtual ones there. No I/O here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+# --- time and names ----------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The core's one clock. Real: the system's; simulated: virtual time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        ...
+
+
+class Ids(Protocol):
+    """Names that nobody can guess or that sort by time. Real: `secrets`; simulated: seeded."""
+
+    def order_id(self, now_ms: int) -> str:
+        """A global order id: prefix, year in China, eight random base-32 characters."""
+        ...
+
+    def track_token(self) -> str:
+        """The secret of a tracking link: 22 URL-safe characters, 128 bits."""
+        ...
+
+    def command_id(self, now_ms: int) -> str:
+        """A ULID: 26 characters, sorts by time."""
+        ...
+
+
+# --- the line to the warehouses ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted us; subscriptions have to be made again (clean session)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The line is down; `reason` is for a log, not for a decision."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message as it came, unparsed."""
+
+    topic: str
+    payload: bytes
+
+
+LinkEvent = Connected | Disconnected | Received
+
+
+class Will(Protocol):
+    """Called before each connect: the topic and payload the broker publishes when we vanish."""
+
+    def __call__(self) -> tuple[str, bytes]: ...
+
+
+class Link(Protocol):
+    """One MQTT connection, QoS 1. Real: paho; simulated: the faulty broker of the simulation."""
+
+    inbox: asyncio.Queue[LinkEvent]
+    """Bounded; what does not fit closes the connection, so that senders go back and repeat."""
+
+    async def start(self, will: Will) -> None:
+        """Connect and keep connected until `stop`."""
+        ...
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe and wait for the broker's answer. Raises `Unavailable` when it refuses."""
+        ...
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand a message to the line; False when it is down. Nothing is queued while offline."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+# --- shops -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBackAnswer:
+    """What a shop said to a call: settled (also when refused for good), or worth another try."""
+
+    done: bool
+    text: str
+
+
+class WriteBack(Protocol):
+    """Tells a shop what became of its order. Real: a signed HTTP call; tests: in memory."""
+
+    async def send(
+        self, channel: str, kind: str, body: bytes, idempotency_key: str
+    ) -> WriteBackAnswer:
+        """Deliver once or more; the receiver drops repeats by `idempotency_key`. Never raises."""
+        ...
+
+
+class Secrets(Protocol):
+    """What the wiring hands to those who sign: a channel's URL and live secrets, newest first."""
+
+    def write_back_of(self, channel: str) -> tuple[str, Sequence[str]]: ...
+
+
+Headers = Mapping[str, str]
+"""HTTP headers as a dialect sees them."""

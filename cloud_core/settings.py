@@ -1,0 +1,200 @@
+"""What an operator can set: one frozen model, read from a TOML file, then the environment.
+
+Only `bootstrap` and `cli` read it and hand plain values on. Unknown keys are refused, so that a
+typing error is not silently the default. `docs/SETTINGS.md` is `reference()`, kept by a test.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from protocols.errors import Rejected
+
+ENV_PREFIX = "PACKLINE_CORE_"
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every setting of `cloud-core`; the string under a field is its line in the reference."""
+
+    data_dir: str = "var/core"
+    """数据目录：数据库、主密钥、锁文件。Folder of the database, the master key and the lock."""
+    database_url: str = ""
+    """数据库地址；空 = 数据目录里的 SQLite。Database; empty = SQLite in `data_dir`."""
+    master_key_file: str = ""
+    """主密钥文件（0600）；空 = 数据目录/master.key。Seals contacts and channel secrets."""
+    http_host: str = "127.0.0.1"
+    """网页与接口监听地址。Address the HTTP server listens on."""
+    http_port: Port = 8080
+    """网页与接口端口；0 = 任意空闲端口。HTTP port; 0 = any free one."""
+    public_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+[^/]$")] = "http://127.0.0.1:8080"
+    """买家看到的网址前缀，用于物流查询链接。Prefix of tracking links, without a slash."""
+    trusted_proxies: str = ""
+    """可信反向代理地址，逗号分隔；只信它们的 X-Forwarded-For。Proxies whose header counts."""
+    mqtt_enabled: bool = True
+    """是否连接 MQTT 代理；false 时只有网页和接口。Connect to the broker at all."""
+    mqtt_host: str = "127.0.0.1"
+    """MQTT 代理地址。Broker address."""
+    mqtt_port: Port = 1883
+    """MQTT 代理端口。Broker port."""
+    mqtt_username: str = "core"
+    """连接代理的用户名。User name at the broker."""
+    mqtt_password_file: str = ""
+    """存放代理密码的文件（0600）；空 = 不用密码。File with the broker password."""
+    mqtt_tls_ca_file: str = ""
+    """代理证书的 CA 文件；空 = 不加密。CA of the broker's certificate; empty = no TLS."""
+    mqtt_tls_cert_file: str = ""
+    """本端证书（双向 TLS）。Our certificate for mutual TLS."""
+    mqtt_tls_key_file: str = ""
+    """本端私钥（双向 TLS）。Our private key for mutual TLS."""
+    mqtt_keepalive_s: Annotated[int, Meta(ge=5, le=300)] = 15
+    """MQTT 保活间隔（秒）。Keep-alive interval."""
+    order_id_prefix: Annotated[str, Meta(pattern=r"^[A-Z]{1,4}$")] = "DB"
+    """全局订单号前缀。Prefix of global order ids."""
+    offer_ttl_s: Annotated[int, Meta(ge=5, le=900)] = 120
+    """派单等待接单的时限（秒）。How long a warehouse has to accept an offer."""
+    ship_within_h: Annotated[int, Meta(ge=1, le=720)] = 24
+    """付款后多少小时内发货。Hours from payment to the promised dispatch."""
+    personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24
+    """发货或取消后多少小时清除收件人明文。Hours until clear contact fields are purged."""
+    track_days: Annotated[int, Meta(ge=1, le=730)] = 90
+    """物流查询链接有效天数。Days a tracking link stays valid."""
+    event_body_max_bytes: Annotated[int, Meta(ge=1_000, le=50_000_000)] = 5_000_000
+    """渠道推送请求体上限（字节）。Largest body of a channel's event request."""
+    file_body_max_bytes: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 20_000_000
+    """上传文件上限（字节）。Largest uploaded file."""
+    channel_rate_per_min: PerMinute = 6_000
+    """每个渠道每分钟请求上限。Requests a minute per channel."""
+    api_rate_per_min: PerMinute = 1_200
+    """每个接口密钥每分钟请求上限。Requests a minute per API key."""
+    anonymous_rate_per_min: PerMinute = 60
+    """每个来源地址每分钟查询物流页或失败登录上限。Per address: tracking pages, bad keys."""
+    write_back_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 10
+    """回传店铺的单次超时（秒）。Time limit of one call to a shop."""
+    write_back_tries: Annotated[int, Meta(ge=1, le=10)] = 3
+    """回传店铺每轮最多尝试次数；之后由核心稍后再试。Tries a round; later rounds follow."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """日志级别。Lowest level that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """日志格式。One JSON object a line, or coloured text."""
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder as a path."""
+        return Path(self.data_dir)
+
+    @property
+    def master_key_path(self) -> Path:
+        """Where the master key is."""
+        return Path(self.master_key_file) if self.master_key_file else self.data_path / "master.key"
+
+    @property
+    def database(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_path / 'core.sqlite'}"
+
+
+def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Read `file` (TOML, may be None), let `PACKLINE_CORE_*` override, check everything.
+
+    Raises `Rejected` `settings_unreadable` or `settings_invalid` naming the key.
+    """
+    values: dict[str, Any] = _read(file) if file else {}
+    hints = _plain_types()
+    for name, text in environment.items():
+        if name.startswith(ENV_PREFIX):
+            key = name.removeprefix(ENV_PREFIX).lower()
+            values[key] = _from_text(text, hints.get(key, str))
+    return check(values)
+
+
+def check(values: Mapping[str, Any]) -> Settings:
+    """Values by key -> settings; raises `Rejected("settings_invalid")` naming the key."""
+    unknown = sorted(set(values) - set(Settings.__struct_fields__))
+    if unknown:
+        raise _invalid(unknown[0], f"未知的设置项 {unknown[0]}", f"unknown setting {unknown[0]}")
+    try:
+        return msgspec.convert(dict(values), Settings)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `$.")
+        key = path.rstrip("`")
+        raise _invalid(key, f"设置项 {key} 的值不合要求：{text}", f"{key}: {text}") from error
+
+
+def reference() -> str:
+    """The text of `docs/SETTINGS.md`: every key with its default, environment name and meaning."""
+    lines = [
+        "# Settings of `cloud-core`",
+        "",
+        "Printed by `cloud-core settings`; a test keeps this page and the program in step.",
+        f"A TOML file (`--config`) and the environment (`{ENV_PREFIX}` + the key in capitals, wins",
+        "over the file). Unknown keys are refused. Secrets are never settings: they stand in files.",
+        "",
+        "| key | default | environment | meaning |",
+        "|---|---|---|---|",
+    ]
+    notes = _field_notes()
+    defaults = Settings()
+    for name in Settings.__struct_fields__:
+        default = msgspec.json.encode(getattr(defaults, name)).decode()
+        lines.append(f"| `{name}` | `{default}` | `{ENV_PREFIX}{name.upper()}` | {notes[name]} |")
+    return "\n".join(lines) + "\n"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Rejected(
+            "settings_unreadable",
+            f"无法读取设置文件 {file}：{error}",
+            f"cannot read the settings file {file}: {error}",
+            field="config",
+        ) from error
+
+
+def _from_text(text: str, kind: type) -> Any:
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if kind is int:
+        return int(text) if text.lstrip("-").isdigit() else text
+    return text
+
+
+def _plain_types() -> dict[str, type]:
+    plain: dict[str, type] = {}
+    for name, hint in get_type_hints(Settings).items():
+        inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        plain[name] = inner if inner in (int, bool, str) else str
+    return plain
+
+
+def _field_notes() -> dict[str, str]:
+    """The string that stands under each field, taken from this module's own text."""
+    module = _own_text().split("class Settings(", 1)[1].split("    @property", 1)[0]
+    notes: dict[str, str] = {}
+    name = ""
+    for line in module.splitlines():
+        if line.startswith("    ") and line[4:5].isalpha() and ":" in line:
+            name = line.strip().split(":", 1)[0]
+        elif line.startswith('    """') and name:
+            notes[name] = line.strip().strip('"')
+            name = ""
+    return notes
+
+
+def _own_text() -> str:
+    return Path(__file__).read_text(encoding="utf-8")
+
+
+def _invalid(field: str, zh: str, en: str) -> Rejected:
+    return Rejected("settings_invalid", zh, en, field=field)

@@ -1,0 +1,127 @@
+"""Opens the core's database, SQLite or PostgreSQL, so that a commit means a commit.
+
+Everything else in `store/` receives the engine opened here. It must not know any table.
+SQLite: WAL with `synchronous=FULL`, so that a COMMIT that returned survives a power cut
+(sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+from protocols.errors import Unavailable
+
+BUSY_MS = 10_000
+"""How long a writer waits for another process (a CLI verb beside `serve`) before it gives up."""
+_WRITES = "packline_writes"
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={BUSY_MS}",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA journal_size_limit=67108864",
+)
+
+
+def sqlite_url(path: Path) -> str:
+    """The database URL of a SQLite file."""
+    return f"sqlite:///{path}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file behind a URL, or None when it is not SQLite."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on `url`; the file's folder must exist. Raises nothing until first used."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(_with_driver(url), pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def writer(engine: Engine) -> Engine:
+    """The same engine for transactions that write: SQLite takes its write lock at once.
+
+    A transaction that begins by reading cannot become a writer later when another one wrote in
+    between (SQLITE_BUSY_SNAPSHOT); taking the lock first makes it wait instead of fail.
+    """
+    return engine.execution_options(**{_WRITES: True})
+
+
+class ServeLock:
+    """Held by the one `serve` of a SQLite database; the kernel frees it when the process ends."""
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".serve.lock")
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises `Unavailable("already_serving")` naming the holder's pid."""
+        file = self._path.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip() or "?"
+            file.close()
+            raise Unavailable(
+                "already_serving",
+                f"该 SQLite 数据库已有一个 cloud-core 在运行（进程 {holder}）",
+                f"another cloud-core (process {holder}) serves this SQLite database",
+                field="database_url",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it was never taken."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def is_held(self) -> bool:
+        """Whether any process holds it now."""
+        if self._file is not None:
+            return True
+        try:
+            self.acquire()
+        except Unavailable:
+            return True
+        self.release()
+        return False
+
+
+def _with_driver(url: str) -> str:
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed.render_as_string(hide_password=False)

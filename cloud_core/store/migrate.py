@@ -1,0 +1,61 @@
+"""Brings a database to the newest schema; called by `serve`, `migrate` and the simulation.
+
+Runs under one write transaction, so that two processes starting at once do not both migrate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, insert, select
+
+from cloud_core.store import schema
+from cloud_core.store.engine import writer
+
+FIRST_CORE_EPOCH = 1
+
+
+def migrate(engine: Engine) -> str:
+    """Run the missing steps and return the revision reached. Raises the database's error."""
+    with writer(engine).begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        _first_meta(connection)
+        return _current(connection) or ""
+
+
+def revision(engine: Engine) -> tuple[str, str]:
+    """(revision the database has, newest revision we know); "" for an empty database."""
+    head = ScriptDirectory.from_config(_config()).get_current_head() or ""
+    with engine.connect() as connection:
+        return _current(connection) or "", head
+
+
+def drift(engine: Engine) -> list[str]:
+    """Differences between the database and `store.schema`; empty when they agree."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        return [str(change) for change in compare_metadata(context, schema.metadata)]
+
+
+def _first_meta(connection: Connection) -> None:
+    known = set(connection.execute(select(schema.core_meta.c.key)).scalars())
+    if "core_epoch" not in known:
+        row = {"key": "core_epoch", "value": str(FIRST_CORE_EPOCH)}
+        connection.execute(insert(schema.core_meta), row)
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
