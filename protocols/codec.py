@@ -63,7 +63,7 @@ def decode(payload: bytes, kind: type[M]) -> M:
         message = decode_plain(plain, kind)
     except Corrupt as error:
         if error.code == "field_invalid":
-            _check_version(decode_plain(plain, _Versioned).v)
+            _check_version(_version_in(plain))
         raise
     _check_version(getattr(message, "v", limits.VERSION))
     return message
@@ -99,8 +99,9 @@ def decode_event_body(stream: str, event: Event) -> Struct:
     """Decode an event's body by its type; `Corrupt("event_unknown")` for a type we do not know."""
     kind = EVENTS[stream].get(event.t)
     if kind is None:
-        raise Corrupt("event_unknown", f"事件类型 {event.t} 未知", f"unknown event {event.t}",
-                      field="t")
+        raise Corrupt(
+            "event_unknown", f"事件类型 {event.t} 未知", f"unknown event {event.t}", field="t"
+        )
     return decode_plain(event.d, kind)
 
 
@@ -108,8 +109,9 @@ def decode_command_body(command: Command) -> Struct:
     """Decode a command's body by its kind; `Corrupt("command_unknown")` for an unknown one."""
     kind = COMMANDS.get(command.k)
     if kind is None:
-        raise Corrupt("command_unknown", f"指令 {command.k} 未知", f"unknown command {command.k}",
-                      field="k")
+        raise Corrupt(
+            "command_unknown", f"指令 {command.k} 未知", f"unknown command {command.k}", field="k"
+        )
     return decode_plain(command.d, kind)
 
 
@@ -136,10 +138,25 @@ class _Versioned(Struct):
     v: int | None = None
 
 
+_version_decoder = msgspec.json.Decoder(_Versioned)
+
+
+def _version_in(plain: bytes) -> int | None:
+    """The version of a message of another shape; None if it does not tell one."""
+    try:
+        return _version_decoder.decode(plain).v
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def _check_version(version: int | None) -> None:
     if version is not None and version != limits.VERSION:
-        raise Corrupt("version_unknown", f"协议版本 {version} 不支持",
-                      f"protocol version {version} is not supported", field="v")
+        raise Corrupt(
+            "version_unknown",
+            f"协议版本 {version} 不支持",
+            f"protocol version {version} is not supported",
+            field="v",
+        )
 
 
 def _has_nul(plain: bytes | Raw) -> bool:

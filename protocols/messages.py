@@ -258,5 +258,13 @@ MESSAGES: dict[str, type[Struct]] = {
     "Command": Command,
 }
 
-__all__ = ["MESSAGES", *MESSAGES, "EpochKept", "Origin", "Refusal", "StreamHave",
-           "StreamPosition", "Token"]
+__all__ = [
+    "MESSAGES",
+    *MESSAGES,
+    "EpochKept",
+    "Origin",
+    "Refusal",
+    "StreamHave",
+    "StreamPosition",
+    "Token",
+]

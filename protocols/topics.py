@@ -42,8 +42,12 @@ class Topic:
 def check_id(value: str, field: str) -> str:
     """Return `value` if it may stand in a topic, else raise `Corrupt`."""
     if not _ID.match(value) or value == RESERVED_ID:
-        raise Corrupt("id_charset", f"{field} 只能用小写字母、数字和 -，最长 48 位",
-                      f"{field} must match [a-z0-9-]{{1,48}} and not be reserved", field=field)
+        raise Corrupt(
+            "id_charset",
+            f"{field} 只能用小写字母、数字和 -，最长 48 位",
+            f"{field} must match [a-z0-9-]{{1,48}} and not be reserved",
+            field=field,
+        )
     return value
 
 
