@@ -1,1 +1,1 @@
-"""The whole of both programs on virtual time: real flows, SQL, journal and protocol, seeded faults."""
+"""Both whole programs on virtual time: real flows, SQL, journal, protocol; seeded faults."""

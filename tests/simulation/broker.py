@@ -185,7 +185,8 @@ class FakeBroker:
         return self.rng.expovariate(1 / mean)
 
     def _arrive(self, client: Client, topic: str, payload: bytes, retain: bool) -> None:
-        if self._clients.get(client.name) is not client or not (self.up and self.wire(client.name).up):
+        current = self._clients.get(client.name) is client
+        if not (current and self.up and self.wire(client.name).up):
             self.count.lost += 1
             return
         self._route(topic, payload, retain)
@@ -210,7 +211,8 @@ class FakeBroker:
             self._later(delay + self._delay(), self._hand_over, client, topic, payload)
 
     def _hand_over(self, client: Client, topic: str, payload: bytes) -> None:
-        if client.alive and self._clients.get(client.name) is client and self.wire(client.name).down:
+        current = client.alive and self._clients.get(client.name) is client
+        if current and self.wire(client.name).down:
             self.count.delivered += 1
             client.deliver(topic, payload)
         else:

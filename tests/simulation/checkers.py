@@ -1,0 +1,227 @@
+"""The promises of DESIGN §3, held against the core's database and the ledger of the world.
+
+`step` looks at what one commit changed, `audit` at everything, `final` at what must be true once
+all faults are healed. Reads through a connection of its own; trusts no number that the product
+derives, only rows and what physically happened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols import chain
+from protocols.vocabulary import ShipmentState
+from tests.simulation.truth import Truth, Violation
+
+RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
+BENCH = ("granted", "picking", "packed")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A shipment as it stood after an earlier commit."""
+
+    token: tuple[int, int]
+    rank: int
+
+
+class CoreChecker:
+    """P2, P4, P5, P6, P7, P8 inside the core. Made anew for each core database file."""
+
+    def __init__(self, database: Path, truth: Truth) -> None:
+        self._truth = truth
+        self._database = sqlite3.connect(database, isolation_level=None)
+        self._database.row_factory = sqlite3.Row
+        self._trail = 0
+        self._seen: dict[str, Seen] = {}
+
+    def close(self) -> None:
+        self._database.close()
+
+    def rows(self, sql: str, *params: Any) -> list[sqlite3.Row]:
+        return self._database.execute(sql, params).fetchall()
+
+    def one(self, sql: str, *params: Any) -> Any:
+        row = self._database.execute(sql, params).fetchone()
+        return row[0] if row else None
+
+    # --- after each commit --------------------------------------------------------------------
+
+    def step(self) -> None:
+        """What the last commits changed, by their trail."""
+        news = self.rows("SELECT id, subject FROM trail WHERE id > ?", self._trail)
+        if not news:
+            return
+        self._trail = news[-1]["id"]
+        subjects = sorted({row["subject"] for row in news})
+        marks = ",".join("?" * len(subjects))
+        for row in self.rows(f"SELECT * FROM shipment WHERE id IN ({marks})", *subjects):
+            self._moves_forward(row)
+            self._consistent(row)
+
+    def _moves_forward(self, row: sqlite3.Row) -> None:
+        token = (row["token_epoch"], row["token_n"])
+        rank = RANK[row["state"]]
+        before = self._seen.get(row["id"])
+        if before is not None and token < before.token:
+            raise Violation("P4", f"{row['id']}: token went back {before.token} -> {token}")
+        if before is not None and token == before.token and rank < before.rank:
+            raise Violation("P7", f"{row['id']}: rank went back under {token}: {row['state']}")
+        self._seen[row["id"]] = Seen(token, rank)
+
+    def _consistent(self, row: sqlite3.Row) -> None:
+        """Owner, hold, token, outbox and number of one shipment say the same thing (P5, P6)."""
+        name, state = row["id"], row["state"]
+        owned = row["agent"] != "" and row["stop"] != "cancelled" and not row["parked"]
+        if state == "offered" and owned:
+            self._offered(row)
+        if state in BENCH and owned:
+            self._granted(row)
+        held = self._live_holds(name)
+        if len(held) > 1:
+            raise Violation("P5", f"{name}: {len(held)} live holds at once")
+        if owned and state in ("offered", *BENCH):
+            if [hold["warehouse"] for hold in held] != [row["warehouse"]]:
+                where = [hold["warehouse"] for hold in held]
+                raise Violation("P5", f"{name}: owned by {row['warehouse']}, held at {where}")
+            self._hold_covers(name, held[0]["id"])
+        if row["stop"] == "cancelled" and RANK[state] < RANK["handed_over"] and held:
+            raise Violation("P5", f"{name}: cancelled and still holding stock")
+
+    def _live_holds(self, shipment: str) -> list[sqlite3.Row]:
+        return self.rows(
+            "SELECT id, warehouse FROM hold WHERE shipment_id = ? AND state = 'held'", shipment
+        )
+
+    def _hold_covers(self, shipment: str, hold: str) -> None:
+        wanted = self.rows(
+            "SELECT sku, quantity FROM shipment_line WHERE shipment_id = ? ORDER BY sku", shipment
+        )
+        kept = self.rows("SELECT sku, quantity FROM hold_line WHERE hold_id = ? ORDER BY sku", hold)
+        if [tuple(r) for r in wanted] != [tuple(r) for r in kept]:
+            raise Violation("P5", f"{shipment}: hold {hold} does not cover the lines")
+
+    def _offered(self, row: sqlite3.Row) -> None:
+        if not self._told(row, "offer") and not self._told(row, "try"):
+            raise Violation("P5", f"{row['id']}: owned by {row['agent']} without an offer queued")
+
+    def _granted(self, row: sqlite3.Row) -> None:
+        if not self._told(row, "grant"):
+            raise Violation("P5", f"{row['id']}: granted to {row['agent']} without a grant queued")
+        number = self.rows("SELECT * FROM waybill WHERE number = ?", row["waybill"])
+        mine = number and (
+            number[0]["shipment_id"], number[0]["token_epoch"], number[0]["token_n"]
+        ) == (row["id"], row["token_epoch"], row["token_n"])
+        if not mine:
+            raise Violation("P6", f"{row['id']}: number {row['waybill']} is not its own")
+
+    def _told(self, row: sqlite3.Row, kind: str) -> bool:
+        return bool(
+            self.one(
+                "SELECT count(*) FROM outbox WHERE shipment_id = ? AND agent = ? AND kind = ?",
+                row["id"], row["agent"], kind,
+            )
+        )
+
+    # --- the whole database -------------------------------------------------------------------
+
+    def audit(self) -> None:
+        """Everything at once: stock, numbers, streams, natives, ranks."""
+        for row in self.rows("SELECT * FROM shipment"):
+            self._moves_forward(row)
+            self._consistent(row)
+        self._stock()
+        self._numbers()
+        self._natives()
+        self._streams_gap_free()
+
+    def _stock(self) -> None:
+        """Counters can be rebuilt from movements, held from holds; nothing is below zero (P8)."""
+        held: Counter[tuple[str, str]] = Counter()
+        for row in self.rows(
+            "SELECT h.warehouse, l.sku, l.quantity FROM hold h JOIN hold_line l ON l.hold_id = h.id"
+            " WHERE h.state IN ('held', 'incident')"
+        ):
+            held[row["warehouse"], row["sku"]] += row["quantity"]
+        moved = {
+            (row["warehouse"], row["sku"]): (row["s"], row["p"], row["h"])
+            for row in self.rows(
+                "SELECT warehouse, sku, sum(d_shelf) s, sum(d_picked) p, sum(d_held) h"
+                " FROM movement GROUP BY warehouse, sku"
+            )
+        }
+        for row in self.rows("SELECT * FROM stock"):
+            key = (row["warehouse"], row["sku"])
+            now = (row["shelf"], row["picked"], row["held"])
+            if moved.get(key, (0, 0, 0)) != now:
+                raise Violation("P8", f"stock {key} is {now}, movements say {moved.get(key)}")
+            if held[key] != row["held"]:
+                raise Violation("P5", f"stock {key} holds {row['held']}, holds say {held[key]}")
+
+    def _numbers(self) -> None:
+        drawn = self.rows(
+            "SELECT waybill, count(*) n FROM shipment WHERE waybill <> '' GROUP BY waybill"
+            " HAVING n > 1"
+        )
+        if drawn:
+            raise Violation("P6", f"number {drawn[0]['waybill']} belongs to two shipments")
+
+    def _natives(self) -> None:
+        twice = self.rows(
+            "SELECT channel, native_id, count(*) n FROM orders GROUP BY 1, 2 HAVING n > 1"
+        )
+        if twice:
+            raise Violation("P8", f"two orders for {twice[0]['channel']} {twice[0]['native_id']}")
+
+    def _streams_gap_free(self) -> None:
+        for row in self.rows(
+            "SELECT s.id, s.agent, s.name, s.epoch, s.have, count(e.seq) n, min(e.seq) low,"
+            " max(e.seq) high FROM stream s LEFT JOIN event e ON e.stream_id = s.id GROUP BY s.id"
+        ):
+            if row["name"] == "floor" and row["n"] and (row["low"], row["high"], row["n"]) != (
+                1, row["have"], row["have"]
+            ):
+                raise Violation("P2", f"{row['agent']} {row['epoch']}: rows with a hole")
+
+    # --- at the end ---------------------------------------------------------------------------
+
+    def chains(self) -> None:
+        """Every stored floor row continues its chain from the genesis (P2)."""
+        for stream in self.rows("SELECT * FROM stream WHERE name = 'floor'"):
+            head = chain.genesis(stream["agent"], stream["name"], stream["epoch"])
+            for row in self.rows(
+                "SELECT seq, hash, row FROM event WHERE stream_id = ? ORDER BY seq", stream["id"]
+            ):
+                head = chain.link(head, bytes(row["row"]))
+                if head != bytes(row["hash"]):
+                    raise Violation("P2", f"{stream['agent']}: row {row['seq']} breaks the chain")
+            if head != bytes(stream["hash"]):
+                raise Violation("P2", f"{stream['agent']}: head is not the last row's hash")
+
+    def shipped_twice(self) -> None:
+        """A shipment that two warehouses physically sent has an incident (P4)."""
+        where: dict[str, set[str]] = defaultdict(set)
+        for left in self._truth.left:
+            where[left.shipment].add(left.warehouse)
+        for shipment, warehouses in sorted(where.items()):
+            if len(warehouses) > 1 and not self.one(
+                "SELECT count(*) FROM incident WHERE shipment_id = ?", shipment
+            ):
+                raise Violation("P4", f"{shipment} left {sorted(warehouses)} without an incident")
+
+    def nobody_missing(self) -> None:
+        """Each paid order that a shop was told we have is there, exactly once (P8, P11)."""
+        have = {
+            (row["channel"], row["native_id"])
+            for row in self.rows("SELECT channel, native_id FROM orders")
+        }
+        for key, order in sorted(self._truth.orders.items()):
+            if order.accepted and key not in have:
+                raise Violation("P11", f"order {key} was accepted and is not there")
+        strangers = have - set(self._truth.orders)
+        if strangers:
+            raise Violation("P8", f"orders that no shop sent: {sorted(strangers)[:3]}")

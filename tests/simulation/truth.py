@@ -1,0 +1,92 @@
+"""What really happened in the history, written down by the world and never by the product.
+
+Paper that came out of a printer, scans that beeped, parcels that left on a van, orders that shops
+sent, payloads that crossed the broker. The checkers hold the product's databases against it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+class Violation(Exception):
+    """A promise was broken; carries the invariant (`P1`…`P12`, `liveness`) and what was seen."""
+
+    def __init__(self, invariant: str, seen: str) -> None:
+        super().__init__(f"{invariant}: {seen}")
+        self.invariant = invariant
+        self.seen = seen
+
+
+@dataclass(slots=True)
+class SentOrder:
+    """One order as a shop knows it: what it sent, and what the buyer did since."""
+
+    channel: str
+    native_id: str
+    lines: tuple[tuple[str, int], ...]
+    canaries: tuple[str, ...]
+    paid: bool = False
+    stopped: bool = False
+    accepted: bool = False
+    """The core answered 2xx to a message that carries the paid order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """One label that physically came out."""
+
+    agent: str
+    waybill: str
+    mark: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One parcel that physically left a warehouse, its scan having been answered ok."""
+
+    warehouse: str
+    agent: str
+    shipment: str
+    waybill: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSeen:
+    """A grant that the core published to an agent."""
+
+    agent: str
+    shipment: str
+    token: tuple[int, int]
+    waybill: str
+
+
+Fact = tuple[str, str, str]
+"""(agent, shipment, SKU): what an item scan is counted by."""
+
+
+@dataclass(slots=True)
+class Truth:
+    """The ledger of the world."""
+
+    orders: dict[tuple[str, str], SentOrder] = field(default_factory=dict)
+    beeps: Counter[Fact] = field(default_factory=Counter)
+    tries: Counter[Fact] = field(default_factory=Counter)
+    forgiven: Counter[Fact] = field(default_factory=Counter)
+    """Beeps whose rows lay only on a card that was taken away: the one loss nobody promises."""
+    papers: list[Paper] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
+    forgiven_left: set[tuple[str, str]] = field(default_factory=set)
+    grants: dict[str, list[GrantSeen]] = field(default_factory=dict)
+    reprints_asked: Counter[str] = field(default_factory=Counter)
+    bad_inputs: list[tuple[str, str]] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    sometimes: set[str] = field(default_factory=set)
+    canaries: set[str] = field(default_factory=set)
+
+    def reached(self, point: str) -> None:
+        """A point that every campaign must reach (reliability §3a)."""
+        self.sometimes.add(point)
