@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from cloud_core.domain.sheet import Sheet
+from cloud_core.domain.shop_order import Division, Parsed
 
 # --- time and names ----------------------------------------------------------------------------
 
@@ -120,3 +123,78 @@ class Secrets(Protocol):
 
 Headers = Mapping[str, str]
 """HTTP headers as a dialect sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """What a person set up for one shop connection, without its secrets.
+
+    `columns` maps a file's header to our field (`-` ignores a column, `*` stands for every header
+    not known); `zone_minutes` is the offset of times a file gives without a zone.
+    """
+
+    name: str
+    dialect: str
+    app_key: str = ""
+    tolerance_s: int = 300
+    zone_minutes: int = 480
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+class Divide(Protocol):
+    """Finds the official division of an address; `domain.address.AddressMatcher.match`."""
+
+    def __call__(
+        self, province: str, city: str, district: str, town: str = "", detail: str = ""
+    ) -> Division: ...
+
+
+class ChannelDialect(Protocol):
+    """One shop's language: bytes in, `ShopEvent`s out. Real: one folder each in `channels/`."""
+
+    name: str
+    max_body_bytes: int
+
+    def verify(
+        self,
+        headers: Headers,
+        raw: bytes,
+        secrets: Sequence[str],
+        config: ChannelConfig,
+        now_s: int,
+    ) -> None:
+        """Check size, timestamp and signature over the raw bytes. Raises `Rejected`."""
+        ...
+
+    def parse(
+        self, raw: bytes, config: ChannelConfig, received_at_ms: int, divide: Divide
+    ) -> Parsed:
+        """Events and refused rows of a verified body. Raises `Rejected` when nothing is usable."""
+        ...
+
+    def reply_ok(self) -> bytes:
+        """The JSON body this shop expects once the message is stored."""
+        ...
+
+
+class OrderFileReader(Protocol):
+    """Orders from an uploaded CSV or XLSX file. Real: `channels.spreadsheet`."""
+
+    def __call__(
+        self,
+        raw: bytes,
+        file_name: str,
+        config: ChannelConfig,
+        received_at_ms: int,
+        divide: Divide,
+    ) -> Parsed:
+        """Events and a report by row. Raises `Rejected` when the file as a whole is refused."""
+        ...
+
+
+class SheetReader(Protocol):
+    """Rows of text of an uploaded CSV or XLSX file. Real: `channels.spreadsheet`."""
+
+    def __call__(self, raw: bytes, file_name: str) -> Sheet:
+        """The first sheet, bounded. Raises `Rejected` when the file as a whole is refused."""
+        ...

@@ -24,9 +24,10 @@ MAX_CANDIDATES = 12
 
 _SEPARATORS = " \t\r\n,，、;；/|-—·.。_>:："
 _PLACEHOLDERS = (
-    "中华人民共和国", "中国", "市辖区", "市辖县", "省直辖县级行政区划", "省直辖县级行政单位", "省直辖县",
-    "省直辖行政单位", "自治区直辖县级行政区划", "自治区直辖县级行政单位", "直辖县级", "其它区", "其他区",
-    "其它", "其他",
+    "中华人民共和国", "中国", "市辖区", "市辖县",
+    "省直辖县级行政区划", "省直辖县级行政单位", "省直辖行政单位", "省直辖县",
+    "自治区直辖县级行政区划", "自治区直辖县级行政单位", "直辖县级",
+    "其它区", "其他区", "其它", "其他",
 )  # fmt: skip
 # 南山大道, 西湖路, 朝阳村: words that make a short form part of another name.
 _ROAD_AHEAD = re.compile(
@@ -223,9 +224,7 @@ def _skip(text: str, at: int, place: Place | None) -> int:
 def _fits(spelling: Spelling, scope: Place | None, text: str, start: int) -> bool:
     place = spelling.place
     if scope is not None:
-        inside = (
-            place.code in scope.successors if scope.successors else scope.code in place.within
-        )
+        inside = place.code in scope.successors if scope.successors else scope.code in place.within
         if not inside:
             return False
     if not spelling.short:

@@ -123,7 +123,8 @@ def build_index(
     for name in legacy:
         _spell_legacy(spellings, index, name)
     index.spellings = {
-        start: tuple(sorted(found, key=lambda s: -len(s.text))) for start, found in spellings.items()
+        start: tuple(sorted(found, key=lambda way: -len(way.text)))
+        for start, found in spellings.items()
     }
     _index_districts(index)
     _index_towns(index, [row for row in all_rows if row.level == 4])
@@ -131,7 +132,7 @@ def build_index(
 
 
 def short_name(level: int, name: str) -> str:
-    """余杭区 → 余杭, 延边朝鲜族自治州 → 延边, 内蒙古自治区 → 内蒙古; "" if too short to mean one."""
+    """余杭区 → 余杭, 延边朝鲜族自治州 → 延边, 内蒙古自治区 → 内蒙古; "" if nothing is left."""
     end = {1: _PROVINCE_END, 2: _CITY_END, 3: _DISTRICT_END}[level]
     short = end.sub("", name)
     if level > 1 and "自治" in name:

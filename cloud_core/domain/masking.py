@@ -54,9 +54,9 @@ def mask_name(name: str) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """13800001178 → 138******78; at least six digits are hidden, or all of a shorter number.
+    """10000001178 → 100******78; at least six digits are hidden, or all of a shorter number.
 
-    Digits and `*` count alike, so 138****5678 becomes 138******78. An extension is not shown.
+    Digits and `*` count alike, so 100****5678 becomes 100******78. An extension is not shown.
     """
     digits = "".join(_DIGITS.findall(_to_ascii(split_extension(phone)[0])))
     shown_end = 2 if len(digits) >= HIDDEN_PHONE_DIGITS + 2 else 0
@@ -76,7 +76,7 @@ def mask_detail(detail: str) -> str:
 
 
 def split_extension(phone: str) -> tuple[str, str]:
-    """18412345678-1234 → (18412345678, 1234), also 转, #, ext; a landline's dash is kept.
+    """10012345678-1234 → (10012345678, 1234), also 转, #, ext; a landline's dash is kept.
 
     Platforms' virtual numbers carry an extension of up to six digits that must be dialled.
     """
