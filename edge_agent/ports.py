@@ -5,11 +5,111 @@ Flows speak to these; bootstrap decides which class stands behind each. No I/O h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from edge_agent.domain.label import LabelFields
+from edge_agent.domain.moment import Now
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The two clocks of the machine. Real: the kernel's; simulated: virtual time."""
+
+    def now(self) -> Now:
+        """Wall clock and CLOCK_BOOTTIME, in ms."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Ids(Protocol):
+    """Where randomness comes from. Real: `secrets`; simulated: seeded."""
+
+    def epoch(self) -> str:
+        """A random 64-bit stream epoch as 16 hex digits."""
+        ...
+
+    def jitter(self) -> float:
+        """A random number in [0, 1), to spread retries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted the connection; nothing is subscribed yet (clean session)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone; `reason` is for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message from the broker, not looked into."""
+
+    topic: str
+    payload: bytes
+
+
+LinkEvent = Connected | Disconnected | Received
+Will = Callable[[], tuple[str, bytes]]
+"""Called before each connection attempt, on any thread: the will's topic and payload."""
+
+
+class Link(Protocol):
+    """The line to the broker. Real: paho on a thread of its own; simulated: a faulty network."""
+
+    inbox: asyncio.Queue[LinkEvent]
+    """Bounded: what does not fit is dropped, everything on this wire is sent again."""
+
+    async def start(self, will: Will) -> None:
+        """Connect and keep connecting until `stop`; returns at once."""
+        ...
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for topics, wait for the broker's word. Raises `Unavailable` when it refuses."""
+        ...
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand one message to the broker, QoS 1. False when not connected; never queues then."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+class RunBlocking(Protocol):
+    """Runs CPU work off the loop. Real: a worker thread; simulated: at once."""
+
+    def __call__(self, work: Callable[[], bytes], /) -> Awaitable[bytes]: ...
+
+
+class Rows(Protocol):
+    """What one statement returned."""
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Connection(Protocol):
+    """A database connection in autocommit mode, `sqlite3`-like; transactions are said in SQL."""
+
+    @property
+    def total_changes(self) -> int: ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows: ...
+
+    def executemany(self, sql: str, parameters: Any, /) -> Rows: ...
+
+    def close(self) -> None: ...
 
 
 class Printer(Protocol):

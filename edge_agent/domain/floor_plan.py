@@ -1,0 +1,44 @@
+"""What this agent is: its site, its stations and printers, its limits. Values, decided elsewhere.
+
+Built by bootstrap from the settings, and by tests by hand; flows and the agent shell take it as an
+argument, so that none of them knows where settings come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_STATIONS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FloorPlan:
+    """The agent's place in the warehouse.
+
+    `stations` maps a station to its printer ("" = the first of `printers`). `repeat_ms`: the same
+    code from the same source within it is a mechanical repeat. `personal_hours`: label fields are
+    purged so long after hand-over or stop. `quota_bytes` bounds the floor journal file; at 95 %
+    new events are refused.
+    """
+
+    site: str
+    agent: str
+    warehouse_name: str = ""
+    stations: Mapping[str, str] = field(default_factory=lambda: _NO_STATIONS)
+    printers: tuple[str, ...] = ()
+    version: str = "0.1.0"
+    print_ttl_s: int = 600
+    repeat_ms: int = 500
+    retain_days: int = 7
+    retain_bytes: int = 1_000_000_000
+    personal_hours: int = 24
+    telemetry_rows_max: int = 100_000
+
+    def printer_of(self, station: str) -> str:
+        """The printer that serves `station`, "" when this agent has none at all."""
+        chosen = self.stations.get(station, "")
+        if chosen in self.printers:
+            return chosen
+        return self.printers[0] if self.printers else ""

@@ -1,0 +1,141 @@
+"""The journal without its thread: group commit, sequence numbers, hash chain, epochs.
+
+Everything the agent does becomes durable here before its effect. The writer thread and the
+simulation call the same `commit`; nothing here waits, and no clock is read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_agent.domain.moment import Now
+from edge_agent.journal import meta, rows, tables
+from edge_agent.journal.tx import StreamHead, Tx
+from edge_agent.ports import Connection
+from protocols import chain
+from protocols.errors import Unavailable
+
+Work = Callable[[Tx], Any]
+Result = tuple[Any, Exception | None]
+
+FULL_SHARE = 0.95
+INC_STEP = 1 << 20
+"""Connections of one boot before incarnation numbers of two boots could meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The newest durable row; replaced as a whole after each commit, so any thread may read it."""
+
+    epoch_no: int
+    epoch: str
+    last: int
+
+
+class JournalCore:
+    """One stream's file. Not thread-safe: one owner calls `open` and `commit`."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        agent: str,
+        stream: str,
+        new_epoch: Callable[[], str],
+        quota_bytes: int = 4_000_000_000,
+    ) -> None:
+        assert stream in ("floor", "telemetry")
+        self.agent = agent
+        self.stream = stream
+        self.boot = 0
+        self.inc_base = 0
+        self.full = False
+        self._connect = connect
+        self._new_epoch = new_epoch
+        self._quota_bytes = quota_bytes
+        self._db: Connection | None = None
+        self._head = StreamHead(0, "", 0, b"")
+        self.position = Position(0, "", 0)
+
+    @property
+    def db(self) -> Connection:
+        assert self._db is not None, "journal is not open"
+        return self._db
+
+    def open(self, now: Now) -> None:
+        """Create or load the file, count the boot, open the first epoch of an empty file.
+
+        Raises `Corrupt` for a file of a newer program; database errors go through.
+        """
+        self._db = self._connect()
+        tables.set_up(self._db, floor=self.stream == "floor")
+        self._db.execute("BEGIN IMMEDIATE")
+        self.boot = meta.number(self._db, "boot") + 1
+        meta.put(self._db, "boot", self.boot)
+        # The wall clock keeps a wiped card's incarnation above what the broker has seen.
+        self.inc_base = max(meta.number(self._db, "inc") + INC_STEP, now.wall_ms)
+        meta.put(self._db, "inc", self.inc_base)
+        self._db.execute("COMMIT")
+        self._load()
+        if self._head.epoch_no == 0:
+            self._only(self.commit([(lambda tx: tx.open_epoch("first"), now)]))
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def commit(self, works: Sequence[tuple[Work, Now]]) -> list[Result]:
+        """Run each work in arrival order and commit them together; (value, error) for each.
+
+        A work that raises is rolled back alone. When the database itself fails, the whole group
+        is rolled back and everyone gets `Unavailable("journal_failed")`.
+        """
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            tx = Tx(self.db, self, self._head, self.boot, refuse=self.full)
+            results = [tx.run(work, now) for work, now in works]
+            tx.finish()
+            self.db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            failed = Unavailable(
+                "journal_failed", f"本机存储写入失败：{error}", f"journal write failed: {error}"
+            )
+            failed.__cause__ = error
+            return [(None, failed)] * len(works)
+        self._head = tx.head
+        self._publish()
+        return results
+
+    def genesis(self, epoch: str) -> bytes:
+        return chain.genesis(self.agent, self.stream, epoch)
+
+    def new_epoch(self) -> str:
+        return self._new_epoch()
+
+    def _roll_back(self) -> None:
+        try:
+            self.db.execute("ROLLBACK")
+        except sqlite3.Error:
+            # SQLite rolls back by itself after some errors; then there is nothing to roll back.
+            return
+
+    def _load(self) -> None:
+        epoch = rows.current(self.db)
+        if epoch is not None:
+            self._head = StreamHead(epoch.no, epoch.id, epoch.last, epoch.head)
+        self._publish()
+
+    def _publish(self) -> None:
+        head = self._head
+        self.position = Position(head.epoch_no, head.epoch, head.last)
+        self.full = tables.used_bytes(self.db) >= self._quota_bytes * FULL_SHARE
+
+    @staticmethod
+    def _only(results: list[Result]) -> None:
+        ((_value, error),) = results
+        if error is not None:
+            raise error

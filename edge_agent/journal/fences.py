@@ -1,0 +1,24 @@
+"""The lowest token that is still good, per shipment; kept even for shipments never seen here."""
+
+from __future__ import annotations
+
+from edge_agent.ports import Connection
+from protocols.messages import Token
+
+NO_FENCE = Token(0, 0)
+
+
+def of(db: Connection, shipment: str) -> Token:
+    """Tokens below this are void at this agent."""
+    found = db.execute("SELECT epoch, n FROM fence WHERE shipment=?", (shipment,)).fetchone()
+    return NO_FENCE if found is None else Token(*found)
+
+
+def raise_to(db: Connection, shipment: str, fence: Token) -> None:
+    """Store the greater of the known and the new fence."""
+    db.execute(
+        """INSERT INTO fence(shipment, epoch, n) VALUES(?, ?, ?)
+        ON CONFLICT(shipment) DO UPDATE SET epoch=excluded.epoch, n=excluded.n
+        WHERE (excluded.epoch, excluded.n) > (fence.epoch, fence.n)""",
+        (shipment, fence.core_epoch, fence.n),
+    )
