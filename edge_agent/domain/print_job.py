@@ -93,7 +93,7 @@ class PrintJob:
     """One row of the job table. Times are the caller's wall clock in ms, sizes are bytes.
 
     `token` is the fencing token the label was granted under, as the wire writes it.
-    `evidence` says what a confirmation stands on: `printer`, `label_scan` or `operator`.
+    `evidence` says what a confirmation stands on: `printer`, `scan` or `operator`.
     """
 
     key: PrintKey
@@ -241,7 +241,7 @@ def recover(job: PrintJob) -> PrintJob:
 def label_scanned(job: PrintJob) -> PrintJob:
     """The paper itself was scanned: the best proof there is. Idempotent, never a step back."""
     if job.state in (PrintState.SENDING, PrintState.SENT, PrintState.UNKNOWN):
-        return _step(job, PrintState.CONFIRMED, evidence="label_scan", reason="")
+        return _step(job, PrintState.CONFIRMED, evidence="scan", reason="")
     return job
 
 

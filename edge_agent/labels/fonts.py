@@ -124,7 +124,10 @@ class FontBook:
         ImageDraw.Draw(grey).text((-left, -top), lead + char, fill=255, font=face, **asked)
         least = _INK_BOLD if bold else _INK_REGULAR
         mask = grey.point([0] * least + [255] * (256 - least), mode="1")
-        return Glyph(mask, left - skip, top)
+        tight = mask.getbbox()
+        if tight is None:
+            return Glyph(None, 0, 0)
+        return Glyph(mask.crop(tight), left - skip + tight[0], top + tight[1])
 
     def rest(self) -> None:
         """Close the faces: an open one keeps about 1 MB and maps ever more of its file."""

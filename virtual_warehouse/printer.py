@@ -1,0 +1,236 @@
+"""A label printer on TCP that turns its bytes back into a picture and reads the barcode on it.
+
+Stands where the hardware stands: demo, tests and benchmarks print to it. It speaks TSPL through
+`tspl_reader`, keeps every label as a PNG named after its waybill, and can be broken on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from virtual_warehouse.tspl_reader import Label, Nonsense, Question, TsplReader
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+READ_BYTES = 16_384
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedLabel:
+    """One piece of paper. `waybill` is its Code 128 ("" if none reads); `codes` all it carries."""
+
+    waybill: str
+    codes: tuple[str, ...]
+    path: Path
+    at_ms: int
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with the printer now. Set the fields at any time, `clear()` heals.
+
+    `print_ms` is how long a label takes; `reset_after_bytes` cuts the connection once, after so
+    many bytes; `half_open` stops reading; `stale` is sent unasked before the next answer;
+    `lose_label_after_bytes` swallows the rest of a connection as a printer switched off would.
+    """
+
+    paper_out: bool = False
+    cover_open: bool = False
+    paused: bool = False
+    mute: bool = False
+    half_open: bool = False
+    print_ms: int = 20
+    reset_after_bytes: int | None = None
+    lose_label_after_bytes: int | None = None
+    stale: bytes = b""
+
+    def clear(self) -> None:
+        healthy = Faults(print_ms=self.print_ms)
+        for name in Faults.__slots__:
+            setattr(self, name, getattr(healthy, name))
+
+
+class VirtualPrinter:
+    """Serves one client at a time, as most label printers do; the next one waits.
+
+    Labels that arrive while paper is out wait inside and come out after `faults.clear()`: that is
+    what real printers do, and why an unknown label must not be sent again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock_ms: Callable[[], int] | None = None,
+        on_printed: Callable[[PrintedLabel], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.host = host
+        self.port = port
+        self.faults = Faults()
+        self.printed: list[PrintedLabel] = []
+        self.nonsense: list[bytes] = []
+        self.bytes_received = 0
+        self._clock_ms = clock_ms
+        self._on_printed = on_printed
+        self._server: asyncio.Server | None = None
+        self._turn = asyncio.Lock()
+        self._labels: asyncio.Queue[Label] = asyncio.Queue()
+        self._busy = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="virtual-printer")
+
+    async def start(self) -> int:
+        """Listen; returns the port (a free one if 0 was asked for)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._server = await asyncio.start_server(
+            self._serve, self.host, self.port, limit=READ_BYTES
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._spawn(self._print_forever())
+        return self.port
+
+    async def stop(self) -> None:
+        """Close everything; labels not yet printed are lost, as with the power cord."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+        self._reader_thread.shutdown()
+
+    def count(self, waybill: str) -> int:
+        """How many papers carry this waybill."""
+        return sum(label.waybill == waybill for label in self.printed)
+
+    async def wait_printed(self, count: int, timeout_s: float = 10.0) -> None:
+        """Wait until at least `count` labels came out. Raises `TimeoutError`."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.printed) < count:
+                await asyncio.sleep(0.005)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            async with self._turn:
+                await self._listen(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        interpreter = TsplReader()
+        received = 0
+        while True:
+            while self.faults.half_open:
+                await asyncio.sleep(0.01)
+            data = await reader.read(READ_BYTES)
+            if not data:
+                return
+            limit = self.faults.lose_label_after_bytes
+            kept = data if limit is None else data[: max(0, limit - received)]
+            received += len(data)
+            self.bytes_received += len(data)
+            for item in interpreter.feed(kept):
+                await self._take(item, writer)
+            reset_at = self.faults.reset_after_bytes
+            if reset_at is not None and received >= reset_at:
+                self.faults.reset_after_bytes = None
+                _reset(writer)
+                return
+
+    async def _take(self, item: Question | Label | Nonsense, writer: asyncio.StreamWriter) -> None:
+        if isinstance(item, Label):
+            self._busy = True
+            self._labels.put_nowait(item)
+        elif isinstance(item, Nonsense):
+            self.nonsense.append(item.line)
+        elif not self.faults.mute:
+            stale, self.faults.stale = self.faults.stale, b""
+            writer.write(stale + self._answer(item.kind))
+            await writer.drain()
+
+    def _answer(self, kind: str) -> bytes:
+        faults = self.faults
+        if kind == "!?":
+            bits = 0x04 * faults.paper_out | 0x01 * faults.cover_open | 0x10 * faults.paused
+            return bytes((bits | 0x20 * (self._busy and bits == 0),))
+        media = 0x40 | 0x01 * faults.paper_out | 0x20 * faults.cover_open
+        message = 0x60 if faults.paused else 0x45 if media > 0x40 else 0x50 if self._busy else 0x40
+        return bytes((2, message, 0x40, 0x40, media, 3, 13, 10))
+
+    async def _print_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            label = await self._labels.get()
+            while self.faults.paper_out or self.faults.cover_open or self.faults.paused:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(self.faults.print_ms / 1000)
+            for _copy in range(label.copies):
+                codes = await loop.run_in_executor(self._reader_thread, read_codes, label.image)
+                await self._keep(label, codes)
+            self._busy = not self._labels.empty()
+
+    async def _keep(self, label: Label, codes: tuple[tuple[str, str], ...]) -> None:
+        waybill = next((text for kind, text in codes if kind == "Code128"), "")
+        number = self.count(waybill)
+        name = _UNSAFE.sub("_", waybill) or "unreadable"
+        path = self.folder / (f"{name}.png" if number == 0 else f"{name}-{number + 1}.png")
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader_thread, label.image.save, path)
+        now_ms = self._clock_ms() if self._clock_ms else int(loop.time() * 1000)
+        texts = tuple(text for _kind, text in codes)
+        printed = PrintedLabel(waybill, texts, path, now_ms, label.remarks)
+        self.printed.append(printed)
+        if self._on_printed is not None:
+            self._on_printed(printed)
+
+
+def read_codes(image: Image) -> tuple[tuple[str, str], ...]:
+    """(`Code128` or `QRCode`, text) of every barcode on a label, as a scanner would read it."""
+    import zxingcpp
+
+    found = zxingcpp.read_barcodes(
+        image.convert("L"),
+        formats=zxingcpp.BarcodeFormats(
+            (zxingcpp.BarcodeFormat.Code128, zxingcpp.BarcodeFormat.QRCode)
+        ),
+        try_rotate=False,
+        try_downscale=False,
+        try_invert=False,
+    )
+    return tuple((code.format.name, code.text) for code in found)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST, as a printer that lost its mind does."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
