@@ -1,0 +1,348 @@
+"""What people and pages read: lists and details of orders, faults and agents. Never writes.
+
+Each call takes one read connection, so it sees one committed state. Personal data is not read
+here: `contact.sealed` is never selected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+)
+
+from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
+from cloud_core.store import schema as t
+
+PAGE_MAX = 200
+DETAIL_ROWS_MAX = 1_000
+Json = dict[str, Any]
+
+_ORDER_COLUMNS = (
+    t.orders.c.id, t.orders.c.channel, t.orders.c.native_id, t.orders.c.state, t.orders.c.stop,
+    t.orders.c.native_status, t.orders.c.created_ms, t.orders.c.paid_ms, t.orders.c.ship_by_ms,
+    t.orders.c.expected_ms, t.orders.c.amount_fen, t.orders.c.province, t.orders.c.city,
+    t.orders.c.district, t.orders.c.division_text, t.orders.c.division_flag, t.orders.c.remark,
+    t.orders.c.tags, t.orders.c.flags, t.orders.c.track_token, t.orders.c.track_until_ms,
+)  # fmt: skip
+_SHIPMENT_COLUMNS = (
+    t.shipment.c.id, t.shipment.c.order_id, t.shipment.c.kind, t.shipment.c.state,
+    t.shipment.c.stop, t.shipment.c.parked, t.shipment.c.warehouse, t.shipment.c.agent,
+    t.shipment.c.token_epoch, t.shipment.c.token_n, t.shipment.c.deadline_ms,
+    t.shipment.c.waiting, t.shipment.c.carrier, t.shipment.c.waybill, t.shipment.c.label,
+    t.shipment.c.label_revision, t.shipment.c.priority, t.shipment.c.paid_ms,
+    t.shipment.c.ship_by_ms, t.shipment.c.expected_ms, t.shipment.c.granted_ms,
+    t.shipment.c.handed_over_ms, t.shipment.c.decision,
+)  # fmt: skip
+
+
+class Views:
+    """Reads over one engine; safe to call from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- the buyer's page ------------------------------------------------------------------
+
+    def tracking(self, token: str) -> Tracking | None:
+        """The order behind a tracking token, expired or not; None when there is none."""
+        with self._engine.connect() as connection:
+            found = select(*_ORDER_COLUMNS).where(t.orders.c.track_token == token)
+            order = connection.execute(found).mappings().first()
+            return _tracking(connection, order) if order else None
+
+    # --- orders ----------------------------------------------------------------------------
+
+    def orders(
+        self, *, state: str = "", channel: str = "", q: str = "", before: tuple[int, str] | None,
+        limit: int,
+    ) -> list[Json]:  # fmt: skip
+        """Orders, newest first, at most `limit` (1..200).
+
+        `state` is an order state, `cancelled` or `parked`; `q` any id: global, native, shipment or
+        waybill. `before` is (created_ms, id) of the last row of the page before.
+        """
+        wanted: Select[Any] = select(*_ORDER_COLUMNS)
+        if state:
+            wanted = wanted.where(_in_state(state))
+        if channel:
+            wanted = wanted.where(t.orders.c.channel == channel)
+        if q:
+            wanted = wanted.where(t.orders.c.id.in_(_ids_named(q)))
+        if before:
+            at_ms, order_id = before
+            wanted = wanted.where(
+                or_(
+                    t.orders.c.created_ms < at_ms,
+                    and_(t.orders.c.created_ms == at_ms, t.orders.c.id < order_id),
+                )
+            )
+        wanted = wanted.order_by(t.orders.c.created_ms.desc(), t.orders.c.id.desc())
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted.limit(min(limit, PAGE_MAX))).mappings()
+            return [_plain_order(row) for row in found]
+
+    def order(self, name: str) -> Json | None:
+        """One order by any of its ids, with lines, shipments, masked contact, incidents, trail."""
+        with self._engine.connect() as connection:
+            found = select(*_ORDER_COLUMNS).where(t.orders.c.id.in_(_ids_named(name))).limit(1)
+            row = connection.execute(found).mappings().first()
+            return _order_detail(connection, row) if row else None
+
+    def shipment(self, name: str) -> Json | None:
+        """One shipment by its id or waybill number, with lines, trail and milestones."""
+        wanted = select(*_SHIPMENT_COLUMNS).where(
+            or_(t.shipment.c.id == name.upper(), t.shipment.c.waybill == name)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(wanted.limit(1)).mappings().first()
+            if row is None:
+                return None
+            (shipment,) = _shipments(connection, [row])
+            shipment["trail"] = _trail(connection, [row["id"]])
+            shipment["incidents"] = _incidents_of(connection, [row["id"]])
+            return shipment
+
+    # --- faults and people -----------------------------------------------------------------
+
+    def alarms(self, *, open_only: bool, limit: int) -> list[Json]:
+        """Alarms, newest first."""
+        wanted = select(t.alarm).order_by(t.alarm.c.id.desc())
+        if open_only:
+            wanted = wanted.where(t.alarm.c.closed_ms.is_(None))
+        return self._rows(wanted, limit)
+
+    def quarantine(self, *, open_only: bool, limit: int) -> list[Json]:
+        """Quarantined input, newest first; the bytes themselves are not shown (P12)."""
+        shown = [column for column in t.quarantine.c if column.name != "body"]
+        size = func.length(t.quarantine.c.body).label("body_bytes")
+        wanted = select(*shown, size).order_by(t.quarantine.c.id.desc())
+        if open_only:
+            wanted = wanted.where(t.quarantine.c.resolved_ms.is_(None))
+        return self._rows(wanted, limit)
+
+    def incidents(self, *, open_only: bool, limit: int) -> list[Json]:
+        """Incidents, newest first."""
+        wanted = select(t.incident).order_by(t.incident.c.id.desc())
+        if open_only:
+            wanted = wanted.where(t.incident.c.resolved_ms.is_(None))
+        return self._rows(wanted, limit)
+
+    def agents(self) -> list[Json]:
+        """Every agent with what it last said of itself."""
+        state = [column for column in t.agent_state.c if column.name not in ("agent", "next_cs")]
+        wanted = (
+            select(t.agent.c.id, t.agent.c.warehouse, t.agent.c.name, t.agent.c.enabled, *state)
+            .join(t.agent_state, t.agent_state.c.agent == t.agent.c.id, isouter=True)
+            .order_by(t.agent.c.id)
+        )
+        return [{**row, "detail": _json(row["detail"])} for row in self._rows(wanted, 10_000)]
+
+    def audit(self, *, limit: int) -> list[Json]:
+        """Who changed what, newest first."""
+        return self._rows(select(t.audit).order_by(t.audit.c.id.desc()), limit)
+
+    def reports(self, raw_id: int) -> Json | None:
+        """What became of one stored message: when it came and when it was processed."""
+        raw = t.raw_message
+        wanted = select(
+            raw.c.id, raw.c.channel, raw.c.kind, raw.c.received_ms, raw.c.processed_ms,
+            raw.c.attempts,
+        ).where(raw.c.id == raw_id)  # fmt: skip
+        return next(iter(self._rows(wanted, 1)), None)
+
+    def counts(self) -> Json:
+        """Numbers for the metrics page: one small grouped statement a table."""
+        with self._engine.connect() as connection:
+            return {
+                "orders": _grouped(connection, t.orders.c.state),
+                "alarms": _count(connection, t.alarm.c.closed_ms),
+                "incidents": _count(connection, t.incident.c.resolved_ms),
+                "quarantine": _count(connection, t.quarantine.c.resolved_ms),
+                "raw_open": _count(connection, t.raw_message.c.processed_ms),
+                "shop_calls_open": _count(connection, t.shop_outbox.c.done_ms),
+                "commands_open": _count(connection, t.outbox.c.received_ms),
+                "agents_online": connection.execute(
+                    select(func.count()).where(t.agent_state.c.online == 1)
+                ).scalar_one(),
+            }
+
+    def ping(self) -> None:
+        """Raise the database's error when it cannot be read."""
+        with self._engine.connect() as connection:
+            connection.execute(select(literal(1))).one()
+
+    def _rows(self, wanted: Select[Any], limit: int) -> list[Json]:
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(wanted.limit(limit)).mappings()]
+
+
+def _in_state(state: str) -> Any:
+    if state == "cancelled":
+        return t.orders.c.stop == "cancelled"
+    if state == "parked":
+        parked = and_(t.shipment.c.order_id == t.orders.c.id, t.shipment.c.parked != "")
+        return exists(select(t.shipment.c.id).where(parked))
+    return and_(t.orders.c.state == state, t.orders.c.stop != "cancelled")
+
+
+def _ids_named(name: str) -> Any:
+    """Order ids that any kind of id names; each part of the union uses an index."""
+    ours = name.upper()
+    return union(
+        select(t.orders.c.id).where(t.orders.c.id == ours),
+        select(t.orders.c.id).where(t.orders.c.native_id == name),
+        select(t.shipment.c.order_id).where(t.shipment.c.id == ours),
+        select(t.shipment.c.order_id).where(t.shipment.c.waybill == name),
+        select(t.shipment.c.order_id)
+        .join(t.waybill, t.waybill.c.shipment_id == t.shipment.c.id)
+        .where(t.waybill.c.number == name),
+    )
+
+
+def _plain_order(row: RowMapping) -> Json:
+    return {**row, "tags": _words(row["tags"]), "flags": _words(row["flags"])}
+
+
+def _order_detail(connection: Connection, row: RowMapping) -> Json:
+    order_id = row["id"]
+    lines = select(t.order_line).where(t.order_line.c.order_id == order_id)
+    contact = select(
+        t.contact.c.name_masked, t.contact.c.phone_masked, t.contact.c.address_masked,
+        t.contact.c.purged_ms,
+    ).where(t.contact.c.order_id == order_id)  # fmt: skip
+    masked = connection.execute(contact).mappings().first()
+    wanted = select(*_SHIPMENT_COLUMNS).where(t.shipment.c.order_id == order_id)
+    rows = connection.execute(wanted.order_by(t.shipment.c.id)).mappings().all()
+    names = [shipment["id"] for shipment in rows]
+    return {
+        **_plain_order(row),
+        "contact": dict(masked) if masked else None,
+        "lines": _dicts(connection, lines.order_by(t.order_line.c.line_no), drop="order_id"),
+        "shipments": _shipments(connection, rows),
+        "incidents": _incidents_of(connection, names),
+        "trail": _trail(connection, [order_id, *names]),
+    }
+
+
+def _shipments(connection: Connection, rows: Sequence[RowMapping]) -> list[Json]:
+    """Shipments with their lines and milestones: two statements however many there are."""
+    names = [row["id"] for row in rows]
+    lines = select(t.shipment_line).where(t.shipment_line.c.shipment_id.in_(names))
+    steps = select(t.milestone).where(t.milestone.c.shipment_id.in_(names))
+    of_lines = _by_shipment(_dicts(connection, lines.order_by(t.shipment_line.c.sku)))
+    of_steps = _by_shipment(_dicts(connection, steps.order_by(t.milestone.c.id), drop="id"))
+    return [
+        {
+            **row,
+            "decision": _json(row["decision"]),
+            "lines": of_lines.get(row["id"], []),
+            "milestones": of_steps.get(row["id"], []),
+        }
+        for row in rows
+    ]
+
+
+def _trail(connection: Connection, subjects: Sequence[str]) -> list[Json]:
+    wanted = select(t.trail).where(t.trail.c.subject.in_(subjects)).order_by(t.trail.c.id)
+    return _dicts(connection, wanted.limit(DETAIL_ROWS_MAX))
+
+
+def _incidents_of(connection: Connection, shipments: Sequence[str]) -> list[Json]:
+    wanted = select(t.incident).where(t.incident.c.shipment_id.in_(shipments))
+    return _dicts(connection, wanted.order_by(t.incident.c.id).limit(DETAIL_ROWS_MAX))
+
+
+def _dicts(connection: Connection, wanted: Select[Any], drop: str = "") -> list[Json]:
+    rows = connection.execute(wanted).mappings()
+    return [{key: value for key, value in row.items() if key != drop} for row in rows]
+
+
+def _by_shipment(rows: Sequence[Json]) -> dict[str, list[Json]]:
+    grouped: dict[str, list[Json]] = {}
+    for row in rows:
+        grouped.setdefault(row.pop("shipment_id"), []).append(row)
+    return grouped
+
+
+def _tracking(connection: Connection, order: RowMapping) -> Tracking:
+    detail = _order_detail(connection, order)
+    contact: Mapping[str, str] = detail["contact"] or {}
+    wanted = {line["sku"] for line in detail["lines"]}
+    wanted |= {line["sku"] for shipment in detail["shipments"] for line in shipment["lines"]}
+    names = dict(
+        connection.execute(select(t.sku.c.id, t.sku.c.name).where(t.sku.c.id.in_(wanted)))
+        .tuples()
+        .all()
+    )
+    titles = {line["sku"]: line["title"] for line in detail["lines"] if line["title"]}
+    carriers = dict(connection.execute(select(t.carrier.c.id, t.carrier.c.name)).tuples().all())
+    article = {sku: titles.get(sku) or names.get(sku) or sku for sku in wanted}
+    return Tracking(
+        order_id=order["id"],
+        native_id=order["native_id"],
+        state=order["state"],
+        stop=order["stop"],
+        created_ms=order["created_ms"],
+        paid_ms=order["paid_ms"],
+        expected_ms=order["expected_ms"],
+        until_ms=order["track_until_ms"],
+        name_masked=contact.get("name_masked", ""),
+        phone_masked=contact.get("phone_masked", ""),
+        place=order["division_text"],
+        address_masked=contact.get("address_masked", ""),
+        parcels=tuple(_parcel(shipment, article, carriers) for shipment in detail["shipments"]),
+        items=tuple(Item(article[line["sku"]], line["quantity"]) for line in detail["lines"]),
+    )
+
+
+def _parcel(shipment: Json, article: Mapping[str, str], carriers: Mapping[str, str]) -> Parcel:
+    return Parcel(
+        shipment_id=shipment["id"],
+        state=shipment["state"],
+        stop=shipment["stop"],
+        carrier=carriers.get(shipment["carrier"], shipment["carrier"]),
+        waybill=shipment["waybill"],
+        expected_ms=shipment["expected_ms"],
+        handed_over_ms=shipment["handed_over_ms"],
+        steps=tuple(
+            Step(step["at_ms"], step["code"], step["text"]) for step in shipment["milestones"]
+        ),
+        items=tuple(Item(article[line["sku"]], line["quantity"]) for line in shipment["lines"]),
+    )
+
+
+def _grouped(connection: Connection, column: Any) -> dict[str, int]:
+    return dict(connection.execute(select(column, func.count()).group_by(column)).tuples().all())
+
+
+def _count(connection: Connection, open_where_null: Any) -> int:
+    return int(
+        connection.execute(select(func.count()).where(open_where_null.is_(None))).scalar_one()
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _json(text: str | None) -> Any:
+    if not text:
+        return {}
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {"text": text}
