@@ -168,8 +168,8 @@ def start_sending(job: PrintJob, gate: SendGate) -> PrintJob:
 def settle(job: PrintJob, outcome: SendOutcome) -> PrintJob:
     """Book what one sending came to. Zero bytes: `held` or `failed`, both may be tried again.
 
-    Any byte: `confirmed` if the printer showed it, `sent` if all went out and nothing is known to
-    be wrong, else `unknown`. A late outcome still lands on a job that recovery made `unknown`,
+    Any byte: `confirmed` if the printer showed it, `sent` if all went out and the printer is well
+    (or is of a kind that never answers), else `unknown`. A late outcome still lands on a job that recovery made `unknown`,
     but then only good news counts (never back to a state that could be sent again).
     """
     if job.state is not PrintState.SENDING:
@@ -180,7 +180,7 @@ def settle(job: PrintJob, outcome: SendOutcome) -> PrintJob:
     whole = outcome.bytes_sent >= outcome.total and not outcome.error
     if whole and outcome.printed:
         return _step(job, PrintState.CONFIRMED, evidence="printer", **seen)
-    if whole and outcome.status_after.level is not PrinterLevel.ERROR:
+    if whole and outcome.status_after.level in (PrinterLevel.OK, PrinterLevel.WARN):
         return _step(job, PrintState.SENT, **seen)
     return _step(job, PrintState.UNKNOWN, **seen)
 
@@ -189,7 +189,7 @@ def _nothing_left(job: PrintJob, outcome: SendOutcome) -> PrintJob:
     if outcome.error == "not_allowed":
         return _step(job, PrintState.HELD, reason="stale_token")
     code = outcome.status_after.code
-    if outcome.error in ("not_ready", "no_answer") or code in ("offline", "no_answer"):
+    if outcome.error in ("not_ready", "no_answer", "offline"):
         return _step(job, PrintState.HELD, reason=code if code in HELD_ZH else "printer_error")
     return _step(job, PrintState.FAILED, reason=outcome.error or "printer_error")
 

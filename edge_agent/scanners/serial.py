@@ -70,7 +70,7 @@ class SerialScanner:
         """Begin reading; a port that is not there yet is waited for."""
         assert self._thread is None, "started twice"
         self._thread = threading.Thread(
-            target=self._run, name=f"scanner-{self._source}"[:15], daemon=True
+            target=self._run, name=f"scanner {self._source}", daemon=True
         )
         self._thread.start()
 
