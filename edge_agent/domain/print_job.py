@@ -169,8 +169,8 @@ def settle(job: PrintJob, outcome: SendOutcome) -> PrintJob:
     """Book what one sending came to. Zero bytes: `held` or `failed`, both may be tried again.
 
     Any byte: `confirmed` if the printer showed it, `sent` if all went out and the printer is well
-    (or is of a kind that never answers), else `unknown`. A late outcome still lands on a job that recovery made `unknown`,
-    but then only good news counts (never back to a state that could be sent again).
+    (or is of a kind that never answers), else `unknown`. A late outcome still lands on a job that
+    recovery made `unknown`, but then only good news counts (never back to where it could be sent).
     """
     if job.state is not PrintState.SENDING:
         return _late(job, outcome)
