@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 _NO_STATIONS: Mapping[str, str] = MappingProxyType({})
@@ -19,8 +20,8 @@ class FloorPlan:
 
     `stations` maps a station to its printer ("" = the first of `printers`). `repeat_ms`: the same
     code from the same source within it is a mechanical repeat. `personal_hours`: label fields are
-    purged so long after hand-over or stop. `quota_bytes` bounds the floor journal file; at 95 %
-    new events are refused.
+    purged so long after hand-over or stop. `zone_minutes` is local time
+    east of UTC, for what people read.
     """
 
     site: str
@@ -35,6 +36,7 @@ class FloorPlan:
     retain_bytes: int = 1_000_000_000
     personal_hours: int = 24
     telemetry_rows_max: int = 100_000
+    zone_minutes: int = 480
 
     def printer_of(self, station: str) -> str:
         """The printer that serves `station`, "" when this agent has none at all."""
@@ -42,3 +44,13 @@ class FloorPlan:
         if chosen in self.printers:
             return chosen
         return self.printers[0] if self.printers else ""
+
+    def clock_text(self, wall_ms: int) -> str:
+        """Local "HH:MM" of a moment."""
+        minutes = wall_ms // 60_000 + self.zone_minutes
+        return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
+
+    def date_text(self, wall_ms: int) -> str:
+        """Local "YYYY-MM-DD HH:MM" of a moment."""
+        local = datetime.fromtimestamp(wall_ms / 1000, UTC) + timedelta(minutes=self.zone_minutes)
+        return local.strftime("%Y-%m-%d %H:%M")

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "CANCEL": "放下当前任务",
     "SHORT": "缺货",
     "PACKED": "已打包",
+    "PRINT": "打印面单",
     "REPRINT": "补打面单",
     "OUT": "面单出来了",
     "NOTOUT": "面单没出来",

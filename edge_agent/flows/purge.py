@@ -1,0 +1,63 @@
+"""Purge: label fields go a set number of hours after hand-over or stop; old rows age out (P12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_agent.flows.bench import Bench
+from edge_agent.journal import inbox, jobs, meta, rows, tasks
+from edge_agent.journal.tx import Tx
+from protocols import limits
+from protocols.events import PersonalPurged
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+INBOX_DAYS = 30
+"""Command ids are kept longer than any repeat can take, so that none is executed twice."""
+
+
+def forget(tx: Tx, shipments: Sequence[str]) -> int:
+    """Forget the label fields of these shipments now; returns how many had any."""
+    gone = tasks.purge_labels(tx.db, shipments)
+    if gone:
+        tx.append("personal.purged", PersonalPurged(shipments=gone))
+    return len(gone)
+
+
+def purge_due(tx: Tx, at: Bench) -> int:
+    """Forget the label fields whose time is up; at most `FENCES_MAX` shipments a call."""
+    hours = _configured(tx, "personal_hours", at.plan.personal_hours)
+    before = tx.now.wall_ms - hours * HOUR_MS
+    return forget(tx, tasks.purge_due(tx.db, before, limits.FENCES_MAX))
+
+
+def prune_floor(tx: Tx, at: Bench, *, used_bytes: int) -> int:
+    """Let settled rows, old commands, tasks and jobs age out; returns rows gone.
+
+    Above the byte bound of kept rows, settled ones go whatever their age.
+    """
+    days = _configured(tx, "retain_days", at.plan.retain_days)
+    keep_ms = 0 if used_bytes > at.plan.retain_bytes else days * DAY_MS
+    tx.flush()
+    gone = rows.prune(tx.db, before_ms=tx.now.wall_ms - keep_ms)
+    if gone == 0:
+        old = tx.now.wall_ms - INBOX_DAYS * DAY_MS
+        inbox.prune(tx.db, old)
+        tasks.prune(tx.db, old)
+        jobs.prune(tx.db, old)
+    return gone
+
+
+def prune_telemetry(tx: Tx, at: Bench) -> int:
+    """Drop the oldest telemetry above its bound, counted; the next batch declares the gap."""
+    tx.flush()
+    rows.prune(tx.db, before_ms=tx.now.wall_ms - at.plan.retain_days * DAY_MS)
+    dropped = rows.drop_oldest(tx.db, at.plan.telemetry_rows_max)
+    if dropped:
+        meta.put(tx.db, "dropped", meta.number(tx.db, "dropped") + dropped)
+    return dropped
+
+
+def _configured(tx: Tx, key: str, otherwise: int) -> int:
+    """A value of the configuration the core wants, if it has sent one."""
+    return meta.number(tx.db, f"cfg_{key}", otherwise)

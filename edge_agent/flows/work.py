@@ -1,0 +1,238 @@
+"""Work: a scan at a station becomes a durable fact and an answer.
+
+The station's journey: a task code or waybill starts picking, item codes pick, the code again
+starts packing, item codes verify, the last one packs; a dock code and a waybill hand over. The
+answer is given after the commit this runs in (P1). Knows no scanner and no light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from edge_agent.domain import task as tasks_domain
+from edge_agent.domain.answer import Answer, done, halt, mind, refuse
+from edge_agent.domain.scan import REFUSED_ZH, refuse_code
+from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
+from edge_agent.domain.task import Task, TaskState
+from edge_agent.flows import cards, parcel, print_label
+from edge_agent.flows.bench import Bench
+from edge_agent.journal import stations, tasks
+from edge_agent.journal.stations import Scan, Station
+from edge_agent.journal.tx import Tx
+from edge_agent.ports import Connection
+from protocols.errors import Rejected
+from protocols.events import ItemPicked, ItemVerified, TaskStarted
+
+TASK_PREFIX = "TASK-"
+
+
+def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
+    """One scan at a station. Never raises for what was scanned; an unknown code changes nothing."""
+    before = stations.get(tx.db, station_id)
+    reason = refuse_code(code)
+    if reason:
+        after, answer, shown = before, refuse(reason, REFUSED_ZH[reason]), ""
+    else:
+        meaning = classify(code, lambda text: lookup(tx.db, text, before))
+        shown = "" if meaning.kind is CodeKind.UNKNOWN else code
+        try:
+            with tx.part():
+                after, answer = _respond(tx, before, meaning, at)
+        except Rejected as error:
+            after, answer = before, refuse(error.code, error.zh, before.shipment)
+    if after != before:
+        stations.save(tx.db, after)
+    # An unknown code may carry anything, also a person's data: only its length is kept (P12).
+    shown = shown or f"({len(code)})"
+    seen = Scan(tx.now.wall_ms, station_id, shown, answer.tone, answer.text_zh)
+    stations.add_scan(tx.db, seen)
+    return answer
+
+
+def lookup(db: Connection, code: str, station: Station) -> list[Known]:
+    """What the journal knows under a code: a task, a waybill, an item of the task in hand."""
+    if code.startswith(TASK_PREFIX):
+        shipment = code.removeprefix(TASK_PREFIX)
+        return [Known(CodeKind.TASK, shipment)] if tasks.newest(db, shipment) else []
+    found: list[Known] = []
+    task = tasks.by_waybill(db, code)
+    if task is not None:
+        found.append(Known(CodeKind.WAYBILL, code))
+    elif tasks.newest(db, code) is not None:
+        found.append(Known(CodeKind.TASK, code))
+    current = in_hand(db, station)
+    sku = tasks_domain.find_sku(current, code) if current is not None else ""
+    if sku:
+        found.append(Known(CodeKind.SKU, sku))
+    return found
+
+
+def in_hand(db: Connection, station: Station) -> Task | None:
+    """The task the station is at: one to be stopped comes before its successor."""
+    return current_of(db, station.shipment) if station.shipment else None
+
+
+def current_of(db: Connection, shipment: str) -> Task | None:
+    """The shipment's task that a person deals with now."""
+    known = tasks.all_of(db, shipment)
+    stopping = [task for task in known if task.state is TaskState.STOPPING]
+    found = stopping or known
+    return found[-1] if found else None
+
+
+def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Station, Answer]:
+    if meaning.kind is CodeKind.AMBIGUOUS:
+        meaning = _by_step(meaning, station)
+    if meaning.kind is CodeKind.COMMAND:
+        return cards.command(tx, station, meaning, in_hand(tx.db, station), at)
+    if meaning.kind is CodeKind.STATION:
+        return _station_card(station, meaning.ref)
+    if meaning.kind is CodeKind.DOCK:
+        return _dock(tx, station, meaning.ref)
+    if meaning.kind is CodeKind.WAYBILL:
+        return _label(tx, station, meaning.ref)
+    if meaning.kind is CodeKind.TASK:
+        task = current_of(tx.db, meaning.ref)
+        assert task is not None
+        return _task(tx, station, task, by_label=False)
+    if meaning.kind is CodeKind.SKU:
+        return _item(tx, station, meaning.ref, at)
+    return station, _unknown(tx, station)
+
+
+def _by_step(meaning: Meaning, station: Station) -> Meaning:
+    """An item's barcode that is also a number of something else: the step at hand decides."""
+    wanted = CodeKind.SKU if station.mode in ("pick", "pack") else CodeKind.WAYBILL
+    for known in meaning.matches:
+        if known.kind is wanted:
+            return Meaning(known.kind, known.ref)
+    return Meaning(meaning.matches[0].kind, meaning.matches[0].ref)
+
+
+def _unknown(tx: Tx, station: Station) -> Answer:
+    task = in_hand(tx.db, station)
+    if task is None:
+        return refuse("code_unknown", "不认识的条码; 请先扫任务码或面单")
+    if task.state is TaskState.STOPPING:
+        return halt("停! 订单已取消, 请把商品放回货架", task.shipment)
+    return refuse("not_in_task", "商品不属于本单, 请放回", task.shipment)
+
+
+def _station_card(station: Station, ref: str) -> tuple[Station, Answer]:
+    if ref != station.id:
+        return station, refuse("other_station", f"这是 {ref} 工位的卡")
+    return replace(station, shipment="", mode="", dock=""), done("station", f"工位 {ref} 就绪")
+
+
+def _dock(tx: Tx, station: Station, dock: str) -> tuple[Station, Answer]:
+    loading = replace(station, shipment="", mode="load", dock=dock)
+    task = in_hand(tx.db, station)
+    if task is not None and task.state is TaskState.STOPPING:
+        return station, halt("停! 订单已取消, 不要装车", task.shipment)
+    if station.mode == "label" and task is not None and task.state is TaskState.PACKED:
+        return loading, parcel.hand_over(tx, task, station.operator, dock)
+    return loading, done("loading", f"开始装车: {dock}, 请逐个扫面单")
+
+
+def _label(tx: Tx, station: Station, waybill: str) -> tuple[Station, Answer]:
+    """The paper was scanned: exactly the task it was printed for, and proof that it came out."""
+    print_label.label_scanned(tx, waybill)
+    task = tasks.by_waybill(tx.db, waybill)
+    assert task is not None
+    return _task(tx, station, task, by_label=True)
+
+
+def _task(tx: Tx, station: Station, task: Task, *, by_label: bool) -> tuple[Station, Answer]:
+    settled = _settled(task)
+    if settled is not None:
+        return station, settled
+    at_it = replace(station, shipment=task.shipment, mode="", dock="")
+    if task.state is TaskState.STOPPING:
+        return at_it, halt("停! 订单已取消, 放回货架后扫 $$STOPPED", task.shipment)
+    if station.mode == "load" and by_label:
+        if task.state is not TaskState.PACKED:
+            return station, refuse("not_packed", "还没有打包, 不能装车", task.shipment)
+        return station, parcel.hand_over(tx, task, station.operator, station.dock)
+    if task.state is TaskState.PACKED:
+        mode = "label" if by_label else ""
+        return replace(at_it, mode=mode), mind("packed", "已打包, 请扫装车码", task.shipment)
+    return _begin(tx, at_it, task)
+
+
+def _settled(task: Task) -> Answer | None:
+    """The answer for a task that nothing can be done about any more, or not yet."""
+    answers: dict[TaskState, Answer] = {
+        TaskState.OFFERED: refuse("not_granted", "还没有授权, 请稍候", task.shipment),
+        TaskState.ACCEPTED: refuse("not_granted", "还没有授权, 请稍候", task.shipment),
+        TaskState.REJECTED: refuse("rejected", "本仓已拒单", task.shipment),
+        TaskState.STOPPED: refuse("stopped", "订单已取消, 请放回货架", task.shipment),
+        TaskState.HANDED_OVER: mind("handed_over", "已交接, 不用再扫", task.shipment),
+    }
+    return answers.get(task.state)
+
+
+def _begin(tx: Tx, station: Station, task: Task) -> tuple[Station, Answer]:
+    """Start or resume: pick until all is in the tote, then verify."""
+    started = tasks_domain.start(task, station.id, station.operator)
+    tasks.save(tx.db, started, changed_ms=tx.now.wall_ms)
+    if task.state is TaskState.GRANTED:
+        body = TaskStarted(shipment=task.shipment, token=task.token, operator=station.operator)
+        tx.append("task.started", body, station=station.id)
+    if started.all_picked:
+        return replace(station, mode="pack"), done("packing", "开始复核, 请扫商品", task.shipment)
+    text = f"开始拣货: {_next_line(started)}"
+    return replace(station, mode="pick"), done("picking", text, task.shipment)
+
+
+def _item(tx: Tx, station: Station, sku: str, at: Bench) -> tuple[Station, Answer]:
+    task = in_hand(tx.db, station)
+    assert task is not None
+    if task.state is TaskState.STOPPING:
+        return station, halt("停! 订单已取消, 请把商品放回货架", task.shipment)
+    settled = _settled(task)
+    if settled is not None:
+        return station, settled
+    if task.state is TaskState.PACKED:
+        return station, mind("packed", "已打包, 请扫装车码", task.shipment)
+    step: Callable[[Tx, Station, Task, str, Bench], Answer]
+    step = _verify if station.mode == "pack" else _pick
+    try:
+        return station, step(tx, station, task, sku, at)
+    except Rejected as error:
+        if error.code != "line_complete":
+            raise
+        return station, mind("line_complete", error.zh, task.shipment)
+
+
+def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer:
+    task, line = tasks_domain.pick(task, sku)
+    tasks.put_progress(tx.db, task, line)
+    body = ItemPicked(
+        shipment=task.shipment, token=task.token, sku=sku, quantity=1, location=line.location
+    )
+    tx.append("item.picked", body, station=station.id)
+    if task.all_picked:
+        return done("picked_all", "拣齐, 请再扫任务码开始复核", task.shipment)
+    return done(
+        "picked", f"{line.picked}/{line.quantity}; 下一个: {_next_line(task)}", task.shipment
+    )
+
+
+def _verify(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer:
+    task, line = tasks_domain.verify(task, sku)
+    tasks.put_progress(tx.db, task, line)
+    body = ItemVerified(shipment=task.shipment, token=task.token, sku=sku, quantity=1)
+    tx.append("item.verified", body, station=station.id)
+    if not task.all_verified:
+        return done("verified", f"{line.verified}/{line.quantity}", task.shipment)
+    if task.notice:
+        return mind("notice", f"{task.notice}; 确认后扫 $$OK", task.shipment)
+    return parcel.pack(tx, task, station, at)
+
+
+def _next_line(task: Task) -> str:
+    for line in task.lines:
+        if line.picked < line.quantity:
+            return f"{line.location} {line.name or line.sku} ×{line.quantity - line.picked}".strip()
+    return ""
