@@ -45,6 +45,23 @@ class OfferAccepted(Struct, frozen=True, omit_defaults=True):
     lines: OfferLines
 
 
+class GrantStored(Struct, frozen=True, omit_defaults=True):
+    """`grant.stored`: the grant is durable at the agent, its task is open.
+
+    Names everything a core restored from an older backup needs to re-attach the shipment.
+    """
+
+    shipment: Id
+    token: Token
+    waybill: Waybill
+    carrier: Id
+    order: Id
+    channel: Id
+    native_id: Text
+    lines: OfferLines
+    reissue: bool = False
+
+
 class Count(Struct, frozen=True):
     """`shelf` units of `sku` were counted on the shelf."""
 
@@ -233,6 +250,7 @@ FLOOR_EVENTS: dict[str, type[Struct]] = {
     "command.received": CommandReceived,
     "offer.accepted": OfferAccepted,
     "offer.rejected": OfferRejected,
+    "grant.stored": GrantStored,
     "try.accepted": TryAccepted,
     "task.started": TaskStarted,
     "item.picked": ItemPicked,

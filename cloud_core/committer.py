@@ -1,0 +1,335 @@
+"""The one write queue: take what waits, fold it, commit once, then answer (group commit).
+
+`CommitCore` has no thread: it turns a list of commands into one transaction and a result each, and
+is what the simulation runs. `Committer` is the thin thread around it with two lanes, so that heavy
+work (event batches, order files, sweeps) never delays a light command. Nothing is answered before
+the commit. On a database error the batch is replayed one by one; a command that trips an assertion
+fails alone (DESIGN §5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from cloud_core.domain import commands as c
+from cloud_core.domain.master import Master
+from cloud_core.domain.policy import Policy
+from cloud_core.ports import Carrier, Clock
+from cloud_core.store.engine import writer
+from cloud_core.store.loading import SqlFetch, load_master, load_meta
+from cloud_core.store.saving import save
+from cloud_core.store.working_set import WorkingSet
+from protocols.errors import PacklineError, Unavailable
+
+Fold = Callable[[WorkingSet, Any], Any]
+Prefetch = Callable[[WorkingSet, list[Any]], None]
+
+LIGHT_MAX = 512
+"""Light commands in one commit."""
+HEAVY_WEIGHT_MAX = 2_000
+"""Rows (orders, events) of heavy commands in one commit."""
+QUEUE_MAX = 20_000
+"""Commands that may wait; above it a submit is refused as unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How one command type is folded; `prefetch` loads for many commands at once."""
+
+    fold: Fold
+    prefetch: Prefetch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one commit did: a result or an exception per command, and whom it concerns.
+
+    `touched_agents` have new commands; `wake_parked` says that stock or a warehouse arrived;
+    `shop_calls` that a shop is to be told something.
+    """
+
+    results: list[Any]
+    touched_agents: frozenset[str] = frozenset()
+    wake_parked: bool = False
+    shop_calls: bool = False
+
+
+class CommitCore:
+    """Commands in, one durable commit, results out. Not thread-safe: one caller at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        flows: Mapping[type, Flow],
+        clock: Clock,
+        policy: Policy,
+        carriers: Callable[[Master], Callable[[str], Carrier]],
+        on_commit: Callable[[str], None] | None = None,
+    ) -> None:
+        self._engine = writer(engine)
+        self._flows = flows
+        self._clock = clock
+        self._policy = policy
+        self._carriers = carriers
+        self._master: Master | None = None
+        self._on_commit = on_commit or (lambda point: None)
+        self._replay_goals: dict[str, dict[str, int]] = {}
+
+    def commit(self, commands: Sequence[Any]) -> Committed:
+        """Fold and commit; on a database error once more, one by one."""
+        try:
+            return self._commit(commands)
+        except DBAPIError as error:
+            if len(commands) == 1:
+                return Committed([_unavailable(error)])
+        results: list[Any] = []
+        touched: set[str] = set()
+        wake = calls = False
+        for command in commands:
+            try:
+                done = self._commit([command])
+            except DBAPIError as error:
+                results.append(_unavailable(error))
+                continue
+            results.append(done.results[0])
+            touched |= done.touched_agents
+            wake, calls = wake or done.wake_parked, calls or done.shop_calls
+        return Committed(results, frozenset(touched), wake, calls)
+
+    def _commit(self, commands: Sequence[Any]) -> Committed:
+        for attempt in Retrying(
+            retry=retry_if_exception(_is_busy),
+            stop=stop_after_attempt(3),
+            reraise=True,
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+        ):
+            with attempt:
+                return self._transact(commands)
+        raise AssertionError("unreachable")
+
+    def _transact(self, commands: Sequence[Any]) -> Committed:
+        with self._engine.connect() as connection, connection.begin() as transaction:
+            ws = self._working_set(connection)
+            self._prefetch(ws, commands)
+            results = [self._fold(ws, command) for command in commands]
+            save(connection, ws)
+            self._on_commit("before_commit")
+            transaction.commit()
+        self._on_commit("after_commit")
+        if "master_version" in ws.meta:
+            self._master = None
+        return Committed(
+            results, frozenset(ws.touched_agents), ws.wake_parked, bool(ws.shop_calls.changes()[0])
+        )
+
+    def _working_set(self, connection: Connection) -> WorkingSet:
+        meta = load_meta(connection)
+        version = int(meta.get("master_version", "0"))
+        if self._master is None or self._master.version != version:
+            self._master = load_master(connection, version)
+        fetch = SqlFetch(connection)
+        ws = WorkingSet(
+            fetch,
+            now_ms=self._clock.now_ms(),
+            core_epoch=int(meta["core_epoch"]),
+            recovering=meta.get("recovering") == "1",
+            master=self._master,
+            policy=self._policy,
+            carrier=self._carriers(self._master),
+            next_n=fetch.max_outbox_n() + 1,
+        )
+        ws.next_stream_id = fetch.max_stream_id()
+        ws.replay_goals = self._replay_goals
+        return ws
+
+    def _prefetch(self, ws: WorkingSet, commands: Sequence[Any]) -> None:
+        by_type: dict[type, list[Any]] = {}
+        for command in commands:
+            by_type.setdefault(type(command), []).append(command)
+        for kind, group in by_type.items():
+            flow = self._flows[kind]
+            if flow.prefetch is not None:
+                flow.prefetch(ws, group)
+
+    def _fold(self, ws: WorkingSet, command: Any) -> Any:
+        mark = ws.savepoint()
+        try:
+            return self._flows[type(command)].fold(ws, command)
+        except PacklineError as error:
+            ws.rollback(mark)
+            return error
+        except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            ws.rollback(mark)
+            ws.quarantine(
+                f"command:{type(command).__name__}", "assertion", "", repr(error)[:500], ""
+            )
+            return error
+
+
+def weight(command: Any) -> int:
+    """How much a command weighs; 0 is light."""
+    if isinstance(command, c.RecordBatch):
+        return len(command.rows)
+    if isinstance(command, c.ApplyShopEvents):
+        return 1 + len(command.orders)
+    if isinstance(command, c.ImportRows):
+        return 1 + len(command.values)
+    if isinstance(command, c.Sweep):
+        return command.limit
+    return 0
+
+
+class InlineCommitter:
+    """Commits each command at once, in the caller's thread (simulation, command line)."""
+
+    def __init__(self, core: CommitCore, on_done: Callable[[Committed], None]) -> None:
+        self._core = core
+        self._on_done = on_done
+
+    def submit_now(self, command: Any) -> Any:
+        """Commit one command; its result, or the exception it ended with."""
+        done = self._core.commit([command])
+        self._on_done(done)
+        if isinstance(done.results[0], BaseException):
+            raise done.results[0]
+        return done.results[0]
+
+    def post(self, command: Any) -> asyncio.Future[Any]:
+        """Commit at once; the future is done when this returns."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(self.submit_now(command))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    async def submit(self, command: Any) -> Any:
+        """As `submit_now`."""
+        return self.submit_now(command)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Any
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+class Committer:
+    """The thread that owns the write connection; `submit` waits for the commit."""
+
+    def __init__(self, core: CommitCore, on_done: Callable[[Committed], None]) -> None:
+        self._core = core
+        self._on_done = on_done
+        self._light: deque[_Waiting] = deque()
+        self._heavy: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits and end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Commands in both lanes."""
+        return len(self._light) + len(self._heavy)
+
+    def post(self, command: Any) -> asyncio.Future[Any]:
+        """Queue a command, in the order of the calls. Raises `Unavailable` when full."""
+        if self.waiting >= QUEUE_MAX or self._stopping:
+            raise Unavailable("queue_full", "写入队列已满，请稍后重试", "write queue is full")
+        loop = asyncio.get_running_loop()
+        entry = _Waiting(command, loop, loop.create_future())
+        with self._wake:
+            (self._heavy if weight(command) else self._light).append(entry)
+            self._wake.notify()
+        return entry.future
+
+    async def submit(self, command: Any) -> Any:
+        """Queue a command and wait for its commit. Raises what the fold refused it with."""
+        return await self.post(command)
+
+    def _run(self) -> None:
+        heavy_next = False
+        while True:
+            with self._wake:
+                while not self._light and not self._heavy and not self._stopping:
+                    self._wake.wait()
+                if self._stopping and not self._light and not self._heavy:
+                    return
+                taken = self._take(heavy_next)
+            heavy_next = not heavy_next
+            self._settle(taken)
+
+    def _take(self, heavy_first: bool) -> list[_Waiting]:
+        """The next batch: one lane at a time, taking turns while both have work."""
+        if self._heavy and (heavy_first or not self._light):
+            taken = [self._heavy.popleft()]
+            total = weight(taken[0].command)
+            while self._heavy and total + weight(self._heavy[0].command) <= HEAVY_WEIGHT_MAX:
+                total += weight(self._heavy[0].command)
+                taken.append(self._heavy.popleft())
+            return taken
+        count = min(len(self._light), LIGHT_MAX)
+        return [self._light.popleft() for _ in range(count)]
+
+    def _settle(self, taken: list[_Waiting]) -> None:
+        try:
+            done = self._core.commit([entry.command for entry in taken])
+        except Exception as error:
+            done = Committed([error] * len(taken))
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+        for entry, result in zip(taken, done.results, strict=True):
+            by_loop.setdefault(entry.loop, []).append((entry.future, result))
+        for loop, answers in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_answer, answers)
+            except RuntimeError:
+                continue  # the caller's loop is closed; nobody waits any more
+        self._on_done(done)
+
+
+def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
+        if future.done():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def _is_busy(error: BaseException) -> bool:
+    """A lock or serialisation failure: the same batch may succeed in a moment."""
+    if not isinstance(error, DBAPIError):
+        return False
+    text = str(error.orig)
+    return "locked" in text or "40001" in text or "40P01" in text or "deadlock" in text
+
+
+def _unavailable(error: DBAPIError) -> Unavailable:
+    return Unavailable("database", "数据库暂时不可用", str(error.orig)[:200])

@@ -1,0 +1,30 @@
+"""The numbers an operator may set that decisions depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols import limits
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Deadlines and intervals of the core; see `docs/SETTINGS.md`."""
+
+    offer_ttl_s: int = limits.OFFER_TTL_S
+    ship_within_h: int = 24
+    reachable_s: int = limits.HEARTBEAT_S * limits.REACHABLE_INTERVALS
+    retry_parked_s: int = 30
+    personal_hours: int = 24
+    track_days: int = 60
+    resync_days: int = 30
+    raw_hours: int = 72
+    track_base_url: str = ""
+
+    def __post_init__(self) -> None:
+        assert 1 <= self.offer_ttl_s <= limits.OFFER_TTL_S_MAX, self.offer_ttl_s
+        assert self.ship_within_h > 0
+        assert self.reachable_s > 0

@@ -1,0 +1,373 @@
+"""The rows a commit decides on: frozen values with exactly the columns of their table.
+
+A decision replaces a row (`dataclasses.replace`); the working set keeps the newest and writes one
+final row per key. Units as in the schema: `*_ms` UTC milliseconds, fen, units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.messages import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as the shop sold it; `stop` is the second axis: cancel, refund."""
+
+    id: str
+    channel: str
+    native_id: str
+    state: str
+    stop: str
+    source_version: int
+    native_status: str
+    created_ms: int
+    paid_ms: int | None
+    ship_by_ms: int | None
+    expected_ms: int | None
+    amount_fen: int
+    province: str
+    city: str
+    district: str
+    division_text: str
+    division_flag: str
+    remark: str
+    tags: str
+    track_token: str
+    track_until_ms: int | None
+    flags: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """One line of an order."""
+
+    order_id: str
+    line_no: int
+    sku: str
+    quantity: int
+    price_fen: int
+    title: str
+    gift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """The only row with personal data; `sealed` is None once purged (P12)."""
+
+    order_id: str
+    sealed: bytes | None
+    key_id: str
+    name_masked: str
+    phone_masked: str
+    address_masked: str
+    phone_hash: str
+    purged_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """The part of an order that one warehouse sends, with its owner and token."""
+
+    id: str
+    order_id: str
+    kind: str
+    state: str
+    stop: str
+    parked: str
+    parked_ms: int | None
+    warehouse: str
+    agent: str
+    token_epoch: int
+    token_n: int
+    deadline_ms: int | None
+    waiting: str
+    excluded: str
+    carrier: str
+    waybill: str
+    label: str
+    label_revision: int
+    priority: int
+    paid_ms: int
+    ship_by_ms: int
+    expected_ms: int
+    granted_ms: int | None
+    handed_over_ms: int | None
+    purged_ms: int | None
+    decision: str
+    version: int = 0
+
+    @property
+    def token(self) -> Token:
+        """The current owner's fencing token."""
+        return Token(self.token_epoch, self.token_n)
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentLine:
+    """Units of one SKU in a shipment and how far the bench has come with them."""
+
+    shipment_id: str
+    sku: str
+    quantity: int
+    picked: int = 0
+    verified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stock set aside for a shipment (or, later, a checkout) at one warehouse."""
+
+    id: str
+    shipment_id: str
+    warehouse: str
+    state: str
+    expires_ms: int | None
+    created_ms: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """The counters of one SKU in one warehouse; every one can be rebuilt from `movement`."""
+
+    warehouse: str
+    sku: str
+    shelf: int = 0
+    picked: int = 0
+    held: int = 0
+    safety: int = 0
+    counted_ms: int = 0
+    version: int = 0
+
+    @property
+    def on_hand(self) -> int:
+        """Units in the building: on the shelf or in a tote."""
+        return self.shelf + self.picked
+
+    @property
+    def available(self) -> int:
+        """Units that may still be promised."""
+        return self.shelf + self.picked - self.held - self.safety
+
+
+@dataclass(frozen=True, slots=True)
+class Waybill:
+    """A carrier's number: free, drawn by one (shipment, token), or void; never used again."""
+
+    number: str
+    carrier: str
+    state: str
+    shipment_id: str = ""
+    token_epoch: int = 0
+    token_n: int = 0
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """What the core knows of an agent right now."""
+
+    agent: str
+    online: int = 0
+    inc: int = 0
+    seen_ms: int = 0
+    boot: int = 0
+    sw: str = ""
+    queued: int = 0
+    oldest_ms: int = 0
+    detail: str = "{}"
+    next_cs: int = 1
+    replayed_epoch: int = 0
+    waived: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How much of one stream epoch the core holds: rows 1..`have`, chain hash `hash`."""
+
+    id: int
+    agent: str
+    name: str
+    epoch: str
+    have: int
+    hash: bytes
+    opened_ms: int
+    resynced: int = 0
+    current: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One command to an agent; sent until the agent says it is durable there."""
+
+    id: str
+    agent: str
+    kind: str
+    shipment_id: str
+    body: bytes
+    ttl_s: int | None
+    n: int
+    cs: int | None
+    created_ms: int
+    sent_ms: int | None
+    received_ms: int | None
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShopCall:
+    """A write-back to a shop; `id` is the idempotency key, made before the first try."""
+
+    id: str
+    channel: str
+    order_id: str
+    kind: str
+    body: str
+    created_ms: int
+    due_ms: int
+    attempts: int = 0
+    done_ms: int | None = None
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenKey:
+    """An outside message that has had its effect (P8)."""
+
+    scope: str
+    key: str
+    at_ms: int
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something a person should look at; one open row per (kind, key)."""
+
+    id: int
+    kind: str
+    key: str
+    opened_ms: int
+    closed_ms: int | None
+    count: int
+    text: str
+
+
+# Rows that are only ever appended.
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One change of a stock row, with its reason; never edited."""
+
+    at_ms: int
+    warehouse: str
+    sku: str
+    d_shelf: int
+    d_picked: int
+    d_held: int
+    reason: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One change of state of an order or shipment, applied or refused, with its caller."""
+
+    at_ms: int
+    subject: str
+    change: str
+    actor: str
+    source: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """One step the buyer may see."""
+
+    shipment_id: str
+    at_ms: int
+    code: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A physical fact that contradicts ownership or a stop; people are told."""
+
+    at_ms: int
+    kind: str
+    shipment_id: str
+    warehouse: str
+    token_epoch: int
+    token_n: int
+    stock_effect: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Bad input, kept with the code and field of its fault; its neighbours went through."""
+
+    at_ms: int
+    source: str
+    code: str
+    field: str
+    message: str
+    ref: str
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One row of an agent's stream, bytes as they came."""
+
+    stream_id: int
+    seq: int
+    hash: bytes
+    type: str
+    row: bytes
+    at_ms: int
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class OriginRow:
+    """Where a carried-over row stood first; its effect is applied once."""
+
+    agent: str
+    name: str
+    epoch: str
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """A verified message before it is processed; `body` is sealed."""
+
+    id: int
+    channel: str
+    kind: str
+    digest: str
+    body: bytes
+    note: str
+    received_ms: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Who changed what from where."""
+
+    at_ms: int
+    actor: str
+    source: str
+    action: str
+    target: str
+    detail: str

@@ -1,0 +1,309 @@
+"""Apply: what the shops said becomes orders; a paid one is owned in the same commit (P5, P8).
+
+Every event has its idempotency key beside its effect. An older version of an order is stored in
+the trail, not applied (P7). The same order by webhook and by file is one order: it is found by
+(channel, native id).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
+from cloud_core.domain.policy import HOUR_MS
+from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
+from cloud_core.domain.shop_order import ShopEvent, ShopEventKind
+from cloud_core.flows.own import own, settle_order
+from cloud_core.flows.stop import stop
+from cloud_core.store.working_set import WorkingSet
+from protocols.errors import Rejected
+
+_STOPS = {
+    ShopEventKind.CANCELLED: "cancelled",
+    ShopEventKind.REFUND_REQUESTED: "refund",
+    ShopEventKind.REFUNDED: "refund",
+}
+
+
+def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
+    """Load in bulk what the events of these commands will need."""
+    events = [incoming.event for command in commands for incoming in command.orders]
+    keys = [(e.channel, e.native_id) for e in events]
+    for order in ws.fetch.orders_by_native(keys):
+        ws.orders.loaded(order.id, order)
+        ws.native_loaded(order.channel, order.native_id, order.id)
+    for channel, native in keys:
+        ws.native_loaded(channel, native, None)
+    for command in commands:
+        wanted = [i.event.dedupe_key for i in command.orders]
+        found = {row.key: row for row in ws.fetch.seen_many(command.channel, wanted)}
+        for key in wanted:
+            ws.seen.loaded((command.channel, key), found.get(key))
+    known = [order.id for order in ws.orders.known()]
+    shipments: dict[str, list[str]] = {order_id: [] for order_id in known}
+    for shipment in ws.fetch.shipments_of(known):
+        ws.shipments.loaded(shipment.id, shipment)
+        shipments[shipment.order_id].append(shipment.id)
+    for order_id, ids in shipments.items():
+        ws.shipments_loaded(order_id, ids)
+    ws.stock_for({line.sku for e in events for line in e.lines})
+
+
+def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
+    """Apply each event; one that is refused is quarantined and its neighbours go on (P11)."""
+    results, order_ids = [], []
+    for problem in command.problems:
+        ws.quarantine(
+            f"channel:{command.channel}",
+            problem.code,
+            problem.field,
+            problem.message_zh,
+            f"raw:{command.raw_id}#{problem.position}",
+        )
+    for position, incoming in enumerate(command.orders):
+        mark = ws.savepoint()
+        try:
+            result, order_id = _apply(ws, command, incoming)
+        except Rejected as error:
+            ws.rollback(mark)
+            ws.quarantine(
+                f"channel:{command.channel}",
+                error.code,
+                error.field,
+                error.zh,
+                f"raw:{command.raw_id}#{position} {incoming.event.native_id}",
+            )
+            result, order_id = error.code, ""
+        results.append(result)
+        order_ids.append(order_id)
+    if command.raw_id is not None:
+        ws.processed_raw.append(command.raw_id)
+    return Applied(tuple(results), tuple(order_ids))
+
+
+def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) -> tuple[str, str]:
+    event = incoming.event
+    seen = ws.seen.get((command.channel, event.dedupe_key))
+    fingerprint = f"{event.native_id}|{event.kind}|{event.version}"
+    if seen is not None:
+        if seen.result != fingerprint:
+            raise Rejected(
+                "id_reused", "消息编号已用于另一条消息", "message id was used before", field="id"
+            )
+        order = ws.order_by_native(event.channel, event.native_id)
+        return "duplicate", order.id if order else ""
+    _check_skus(ws, event)
+    ws.seen.put(SeenKey(command.channel, event.dedupe_key, ws.now_ms, fingerprint))
+    order = ws.order_by_native(event.channel, event.native_id)
+    actor = command.actor or f"channel:{command.channel}"
+    if event.kind is ShopEventKind.UNMAPPED:
+        ws.alarm(
+            "unmapped_status",
+            f"{event.channel}:{event.native_status}",
+            f"渠道 {event.channel} 的状态“{event.native_status}”没有对应关系",
+        )
+        return "stored", order.id if order else ""
+    if order is None:
+        return "created", _create(ws, incoming, actor)
+    return _update(ws, order, incoming, actor)
+
+
+def _check_skus(ws: WorkingSet, event: ShopEvent) -> None:
+    for position, line in enumerate(event.lines):
+        if line.sku not in ws.master.skus:
+            raise Rejected(
+                "sku_unknown",
+                f"商品编码 {line.sku} 不存在",
+                f"unknown SKU {line.sku}",
+                field=f"lines[{position}].sku",
+            )
+
+
+def _create(ws: WorkingSet, incoming: IncomingOrder, actor: str) -> str:
+    event = incoming.event
+    order = Order(
+        id=incoming.new_order_id,
+        channel=event.channel,
+        native_id=event.native_id,
+        state="created",
+        stop="",
+        source_version=event.version,
+        native_status=event.native_status,
+        created_ms=ws.now_ms,
+        paid_ms=None,
+        ship_by_ms=None,
+        expected_ms=None,
+        amount_fen=event.amount_fen,
+        province="",
+        city="",
+        district="",
+        division_text="",
+        division_flag="",
+        remark=event.remark,
+        tags="",
+        track_token=incoming.new_track_token,
+        track_until_ms=ws.now_ms + ws.policy.track_days * 24 * HOUR_MS,
+        flags="",
+    )
+    order = _with_division(order, event)
+    ws.add_order(order)
+    ws.trail(order.id, "created", actor)
+    _write_lines(ws, order.id, event)
+    _write_contact(ws, order.id, incoming)
+    if event.kind in _STOPS:
+        stop(ws, order, _STOPS[event.kind], actor)
+    elif event.kind is ShopEventKind.PAID:
+        _pay(ws, order, event, actor)
+    return order.id
+
+
+def _update(ws: WorkingSet, order: Order, incoming: IncomingOrder, actor: str) -> tuple[str, str]:
+    event = incoming.event
+    newer = event.version >= order.source_version
+    if newer:
+        changed = replace(
+            order,
+            source_version=event.version,
+            native_status=event.native_status or order.native_status,
+            version=order.version + 1,
+        )
+        if event.kind is ShopEventKind.ADDRESS_CHANGED or not order.province:
+            changed = _with_division(changed, event)
+            _write_contact(ws, order.id, incoming)
+        ws.orders.put(changed)
+        order = changed
+    if ws.lines.get(order.id) is None and event.lines:
+        _write_lines(ws, order.id, event)
+        _write_contact(ws, order.id, incoming)
+        order = ws.orders.get(order.id) or order
+    if event.kind in _STOPS:
+        stop(ws, order, _STOPS[event.kind], actor)
+        return "updated", order.id
+    if event.kind is ShopEventKind.PAID and order.paid_ms is None and event.lines:
+        _pay(ws, order, event, actor)
+        return "updated", order.id
+    if event.kind is ShopEventKind.ADDRESS_CHANGED and newer:
+        ws.trail(order.id, "address_changed", actor)
+        return "updated", order.id
+    ws.trail(order.id, f"stored:{event.kind}", actor, f"version {event.version}")
+    return "stored", order.id
+
+
+def _pay(ws: WorkingSet, order: Order, event: ShopEvent, actor: str) -> None:
+    """Payment: fix the promise and own the order's shipment in this commit."""
+    paid_ms = event.paid_at_ms or event.occurred_at_ms or ws.now_ms
+    ship_by = paid_ms + ws.policy.ship_within_h * HOUR_MS
+    if event.ship_deadline_ms:
+        ship_by = min(ship_by, event.ship_deadline_ms)
+    paid = replace(
+        order,
+        state="paid",
+        paid_ms=paid_ms,
+        ship_by_ms=ship_by,
+        amount_fen=event.amount_fen or order.amount_fen,
+        version=order.version + 1,
+    )
+    ws.orders.put(paid)
+    ws.trail(order.id, "created>paid", actor)
+    if order.stop:
+        settle_order(ws, order.id)
+        return
+    if ws.shipment_ids(order.id):  # re-attached after a restore: the shipment is there already
+        settle_order(ws, order.id)
+        return
+    shipment = new_shipment(ws, paid, 1)
+    if shipment is not None:
+        own(ws, shipment, actor=actor)
+
+
+def new_shipment(ws: WorkingSet, order: Order, number: int) -> Shipment | None:
+    """Make an order's shipment of all its lines; None when there is nothing to send."""
+    units: dict[str, int] = {}
+    for line in ws.lines.get(order.id) or ():
+        units[line.sku] = units.get(line.sku, 0) + line.quantity
+    if not units:
+        return None
+    shipment = Shipment(
+        id=f"{order.id}-{number}",
+        order_id=order.id,
+        kind="main",
+        state="routed",
+        stop="",
+        parked="",
+        parked_ms=None,
+        warehouse="",
+        agent="",
+        token_epoch=ws.core_epoch,
+        token_n=0,
+        deadline_ms=None,
+        waiting="",
+        excluded="",
+        carrier="",
+        waybill="",
+        label="",
+        label_revision=0,
+        priority=0,
+        paid_ms=order.paid_ms or ws.now_ms,
+        ship_by_ms=order.ship_by_ms or ws.now_ms,
+        expected_ms=order.ship_by_ms or ws.now_ms,
+        granted_ms=None,
+        handed_over_ms=None,
+        purged_ms=None,
+        decision="{}",
+    )
+    lines = tuple(
+        ShipmentLine(shipment.id, sku, quantity) for sku, quantity in sorted(units.items())
+    )
+    ws.add_shipment(shipment, lines)
+    return shipment
+
+
+def _with_division(order: Order, event: ShopEvent) -> Order:
+    division = event.division
+    if division is None:
+        return order
+    return replace(
+        order,
+        province=division.province_code,
+        city=division.city_code,
+        district=division.district_code,
+        division_flag=division.flag,
+        division_text="".join(
+            dict.fromkeys(p for p in (division.province, division.city, division.district) if p)
+        ),
+    )
+
+
+def _write_lines(ws: WorkingSet, order_id: str, event: ShopEvent) -> None:
+    if event.lines:
+        ws.lines.loaded(order_id, None)
+        ws.lines.put(
+            tuple(
+                OrderLine(
+                    order_id,
+                    line.line_no,
+                    line.sku,
+                    line.quantity,
+                    line.price_fen,
+                    line.title,
+                    int(line.is_gift),
+                )
+                for line in event.lines
+            )
+        )
+
+
+def _write_contact(ws: WorkingSet, order_id: str, incoming: IncomingOrder) -> None:
+    sealed = incoming.contact
+    if sealed is not None:
+        ws.contacts.put(
+            Contact(
+                order_id,
+                sealed.sealed,
+                sealed.key_id,
+                sealed.name_masked,
+                sealed.phone_masked,
+                sealed.address_masked,
+                sealed.phone_hash,
+            )
+        )

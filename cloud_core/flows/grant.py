@@ -1,0 +1,169 @@
+"""Grant: an accepted offer draws its waybill number and becomes the right to pick and print.
+
+The number belongs to one (shipment, token) and travels, with the masked label fields, only in the
+grant (P6, P12). With no free number the accepted offer waits, alarmed, its deadline stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud_core.domain.rows import Shipment, Waybill
+from cloud_core.flows.own import note, settle_order
+from cloud_core.store.working_set import WorkingSet
+from protocols import codec, limits
+from protocols.commands import Grant, LabelText, TaskLine
+from protocols.messages import Token
+
+
+def grant(ws: WorkingSet, shipment: Shipment, *, actor: str) -> Shipment:
+    """Grant an accepted shipment, or let it wait for a number or for the recovery's end."""
+    assert shipment.state == "offered", shipment.state
+    number = None if ws.recovering else _draw(ws, shipment)
+    if number is None:
+        waiting = "recovering" if ws.recovering else "waybill"
+        if shipment.waiting != waiting:
+            shipment = replace(
+                shipment, waiting=waiting, deadline_ms=None, version=shipment.version + 1
+            )
+            ws.shipments.put(shipment)
+            note(ws, shipment, f"waiting:{waiting}", actor)
+            if waiting == "waybill":
+                ws.alarm(
+                    "waybill_pool_empty",
+                    shipment.carrier,
+                    f"承运商 {shipment.carrier} 的运单号池已空，已接单的发货单在等待",
+                )
+        return shipment
+    granted = replace(
+        shipment,
+        state="granted",
+        waiting="",
+        deadline_ms=None,
+        waybill=number,
+        granted_ms=ws.now_ms,
+        version=shipment.version + 1,
+    )
+    ws.shipments.put(granted)
+    send_grant(ws, granted, reissue=False)
+    note(ws, granted, "offered>granted", actor)
+    settle_order(ws, granted.order_id)
+    return granted
+
+
+def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str = "") -> None:
+    """Queue the grant of a shipment; `suffix` tells a re-issued one from the first."""
+    order = ws.orders.get(shipment.order_id)
+    assert order is not None
+    info = ws.master.warehouses[shipment.warehouse]
+    gifts = {line.sku for line in ws.lines.get(order.id) or () if line.gift}
+    lines = [
+        _task_line(ws, shipment.warehouse, line.sku, line.quantity, line.sku in gifts)
+        for line in ws.lines_of(shipment.id)
+    ]
+    body = Grant(
+        shipment.id,
+        shipment.token,
+        order.id,
+        order.channel,
+        order.native_id,
+        shipment.waybill,
+        shipment.carrier,
+        _label(ws, shipment),
+        lines,
+        shipment.ship_by_ms,
+        info.print_on,
+        shipment.priority,
+        [t for t in order.tags.split(",") if t],
+        reissue,
+    )
+    token = shipment.token
+    ws.send(
+        f"grant:{shipment.id}:{token.core_epoch}.{token.n}{suffix}",
+        shipment.agent,
+        "grant",
+        codec.encode(body),
+        shipment_id=shipment.id,
+    )
+
+
+def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:
+    """Take the next number of the carrier's pool for this (shipment, token)."""
+    carrier = ws.carrier(shipment.carrier)
+    taken = ws.pools.setdefault(shipment.carrier, [])
+    while True:
+        if not taken:
+            taken.extend(ws.fetch.free_waybills(shipment.carrier, _POOL_PAGE))
+            taken[:] = [w for w in taken if not _used(ws, w)]
+            taken.reverse()
+        if not taken:
+            return None
+        free = taken.pop()
+        if not _used(ws, free) and carrier.is_number(free.number):
+            break
+    token: Token = shipment.token
+    ws.waybills.loaded(free.number, free)
+    ws.waybills.put(
+        replace(
+            free,
+            state="drawn",
+            shipment_id=shipment.id,
+            token_epoch=token.core_epoch,
+            token_n=token.n,
+            at_ms=ws.now_ms,
+        )
+    )
+    return free.number
+
+
+_POOL_PAGE = 600
+"""Free numbers read at a time; more than one commit can draw."""
+
+
+def _used(ws: WorkingSet, waybill: Waybill) -> bool:
+    if waybill.number not in ws.waybills:
+        return False
+    row = ws.waybills.get(waybill.number)
+    return row is None or row.state != "free"
+
+
+def _task_line(ws: WorkingSet, warehouse: str, sku: str, quantity: int, gift: bool) -> TaskLine:
+    info = ws.master.skus.get(sku)
+    return TaskLine(
+        sku,
+        quantity,
+        info.name[: limits.TEXT_CHARS_MAX] if info else sku,
+        list(info.barcodes[: limits.BARCODES_MAX]) if info else [],
+        ws.master.locations.get((warehouse, sku), ""),
+        bool(info and info.serial),
+        gift,
+    )
+
+
+def _label(ws: WorkingSet, shipment: Shipment) -> LabelText:
+    order = ws.orders.get(shipment.order_id)
+    contact = ws.contacts.get(shipment.order_id)
+    assert order is not None
+    info = ws.master.warehouses[shipment.warehouse]
+    where = ws.carrier(shipment.carrier).sort(order.province, order.city, order.district)
+    carrier_info = ws.master.carriers.get(shipment.carrier)
+    weight = sum(
+        ws.master.skus[line.sku].weight_g * line.quantity
+        for line in ws.lines_of(shipment.id)
+        if line.sku in ws.master.skus
+    )
+    url = f"{ws.policy.track_base_url}/t/{order.track_token}" if ws.policy.track_base_url else ""
+    return LabelText(
+        carrier_info.name if carrier_info else shipment.carrier,
+        contact.name_masked if contact else "",
+        contact.phone_masked if contact else "",
+        f"{order.division_text} {contact.address_masked if contact else ''}".strip(),
+        info.sender_name or info.name,
+        info.sender_phone,
+        info.address,
+        where.code,
+        where.bag,
+        url,
+        order.remark[:60],
+        min(weight, 10**6),
+    )

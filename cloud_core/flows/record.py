@@ -1,0 +1,214 @@
+"""Record: an event batch of an agent becomes stored rows and their effects, in one commit.
+
+Rows must continue the core's hash chain: a restored or cloned card is told to open a new epoch
+(`fork`). Rows the core holds already have no second effect (P2). A row that cannot be understood
+is quarantined alone and acknowledged; it never stops the rows behind it (P11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud_core.domain.commands import RecordBatch
+from cloud_core.domain.rows import EventRow, OriginRow, Stream
+from cloud_core.flows.facts import apply_fact
+from cloud_core.flows.recover import note_replayed
+from cloud_core.store.working_set import WorkingSet
+from protocols import chain, codec, limits
+from protocols.errors import Corrupt, Rejected
+from protocols.messages import Ack, Event, Refusal
+
+_SHIPMENT_EVENTS_BULK = 20
+"""From this many rows on, shipments are loaded in bulk before the rows are applied."""
+
+
+def prefetch(ws: WorkingSet, commands: list[RecordBatch]) -> None:
+    """Load in bulk the shipments that the rows of these batches name."""
+    names: list[str] = []
+    for command in commands:
+        if command.stream == "floor" and len(command.rows) >= _SHIPMENT_EVENTS_BULK:
+            names += [found for row in command.rows if (found := _shipment_in(row))]
+    if not names:
+        return
+    shipments = ws.fetch.shipments_by_id(names)
+    for shipment in shipments:
+        ws.shipments.loaded(shipment.id, shipment)
+    lines = ws.fetch.lines_of_shipments(s.id for s in shipments)
+    for shipment_id, found_lines in lines.items():
+        ws.shipment_lines.loaded(shipment_id, tuple(found_lines))
+    order_ids = {s.order_id for s in shipments}
+    for order in ws.fetch.orders_by_id(order_ids):
+        ws.orders.loaded(order.id, order)
+    siblings: dict[str, list[str]] = {order_id: [] for order_id in order_ids}
+    for shipment in ws.fetch.shipments_of(order_ids):
+        ws.shipments.loaded(shipment.id, shipment)
+        siblings[shipment.order_id].append(shipment.id)
+    for order_id, ids in siblings.items():
+        ws.shipments_loaded(order_id, ids)
+    for contact in ws.fetch.contacts_of(order_ids):
+        ws.contacts.loaded(contact.order_id, contact)
+    for hold in ws.fetch.holds_by_id(f"{s.id}@{s.token_n}" for s in shipments):
+        ws.holds.loaded(hold.id, hold)
+    ws.stock_for({line.sku for found_lines in lines.values() for line in found_lines})
+
+
+def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
+    """Store and apply the rows that are new; return what to acknowledge after the commit."""
+    stream = ws.streams.get((command.agent, command.stream, command.epoch))
+    if stream is None:
+        stream = open_stream(ws, command.agent, command.stream, command.epoch)
+    last = command.first_seq + len(command.rows) - 1
+    if command.first_seq > stream.have + 1:
+        if not 0 < command.skip_from <= stream.have + 1:
+            return _ack(ws, stream, rewind=True)
+        stream = _declare_gap(ws, stream, command)
+    if last <= stream.have:
+        held = ws.fetch.event_hash(stream.id, last)
+        forked = held is not None and held != chain.extend(command.hash_before, command.rows)[-1]
+        return _ack(ws, stream, fork=forked)
+    hashes = chain.extend(command.hash_before, command.rows)
+    overlap = stream.have - command.first_seq + 1
+    before = hashes[overlap - 1] if overlap else command.hash_before
+    if before != stream.hash:
+        return _ack(ws, stream, fork=True)
+    offsets = ws.clock_offsets(command.agent)
+    refusals = []
+    for position in range(overlap, len(command.rows)):
+        seq = command.first_seq + position
+        code = _record_row(ws, command, stream, seq, hashes[position], offsets)
+        if code:
+            refusals.append(Refusal(seq, code))
+    stream = replace(stream, have=last, hash=hashes[-1])
+    ws.streams.put(stream)
+    if ws.recovering:
+        note_replayed(ws, command.agent)
+    return _ack(ws, stream, rej=refusals)
+
+
+def open_stream(ws: WorkingSet, agent: str, name: str, epoch: str) -> Stream:
+    """A stream epoch seen for the first time; it becomes the current one of its stream."""
+    for other in ws.fetch.streams_of(agent, name):
+        known = ws.streams.get((agent, name, other.epoch))
+        if known is not None and known.current:
+            ws.streams.put(replace(known, current=0))
+    ws.next_stream_id += 1
+    stream = Stream(
+        ws.next_stream_id, agent, name, epoch, 0, chain.genesis(agent, name, epoch), ws.now_ms
+    )
+    ws.streams.loaded((agent, name, epoch), None)
+    ws.streams.put(stream)
+    return stream
+
+
+def _record_row(
+    ws: WorkingSet,
+    command: RecordBatch,
+    stream: Stream,
+    seq: int,
+    digest: bytes,
+    offsets: dict[int, int],
+) -> str:
+    """Store one row and apply it; returns the code of a refusal or ""."""
+    row = command.rows[seq - command.first_seq]
+    mark = ws.savepoint()
+    kind, at_ms, code = "?", ws.now_ms, ""
+    try:
+        event = codec.decode_event(row)
+        kind = event.t
+        if event.q != seq:
+            raise Corrupt("seq_mismatch", "行内序号与位置不符", "row number differs", field="q")
+        at_ms = _corrected(event, offsets, ws.now_ms)
+        if event.o is None or not _carried(ws, command, event):
+            body = codec.decode_event_body(command.stream, event)
+            apply_fact(ws, command.agent, event, body, at_ms)
+    except (Corrupt, Rejected) as error:
+        ws.rollback(mark)
+        code = error.code
+        ws.quarantine(
+            f"agent:{command.agent}/{command.stream}",
+            code,
+            error.field,
+            error.zh,
+            f"{command.epoch}#{seq}",
+            row,
+        )
+    except AssertionError as error:
+        ws.rollback(mark)
+        code = "assertion"
+        ws.quarantine(
+            f"agent:{command.agent}/{command.stream}",
+            code,
+            "",
+            f"内部断言失败 {error}",
+            f"{command.epoch}#{seq}",
+            row,
+        )
+    ws.appended.append(EventRow(stream.id, seq, digest, kind[:48], row, at_ms, code))
+    return code
+
+
+def _carried(ws: WorkingSet, command: RecordBatch, event: Event) -> bool:
+    """Whether a carried-over row has had its effect already; notes its origin if not."""
+    assert event.o is not None
+    origin = OriginRow(
+        command.agent, command.stream, event.o.epoch, event.o.seq, bytes.fromhex(event.o.hash)
+    )
+    return not ws.apply_origin(origin)
+
+
+def _declare_gap(ws: WorkingSet, stream: Stream, command: RecordBatch) -> Stream:
+    """Rows before this batch are gone at the agent: named and alarmed, never silent (P2)."""
+    missing = f"{stream.have + 1}..{command.first_seq - 1}"
+    ws.alarm(
+        "stream_gap",
+        f"{stream.agent}/{stream.name}/{stream.epoch}",
+        f"代理 {stream.agent} 的 {stream.name} 流缺少第 {missing} 行",
+    )
+    ws.trail(
+        stream.agent, f"gap:{stream.name}", f"agent:{stream.agent}", f"{stream.epoch} {missing}"
+    )
+    stream = replace(stream, have=command.first_seq - 1, hash=command.hash_before)
+    ws.streams.put(stream)
+    return stream
+
+
+def _corrected(event: Event, offsets: dict[int, int], now_ms: int) -> int:
+    """The event's time by the server's clock: boot time plus the boot's learned offset."""
+    offset = offsets.get(event.b)
+    if offset is None:
+        return min(event.w, now_ms)
+    return min(event.m + offset, now_ms)
+
+
+def _ack(
+    ws: WorkingSet,
+    stream: Stream,
+    *,
+    rewind: bool = False,
+    fork: bool = False,
+    rej: list[Refusal] | None = None,
+) -> Ack:
+    return Ack(
+        limits.VERSION,
+        stream.name,
+        stream.epoch,
+        stream.have,
+        stream.hash.hex(),
+        ws.now_ms,
+        rewind=rewind,
+        fork=fork,
+        rej=rej or [],
+    )
+
+
+_SHIPMENT_KEY = b'"shipment":"'
+
+
+def _shipment_in(row: bytes) -> str:
+    """The shipment id in an encoded row, without decoding it; "" if it names none."""
+    start = row.find(_SHIPMENT_KEY)
+    if start < 0:
+        return ""
+    start += len(_SHIPMENT_KEY)
+    end = row.find(b'"', start, start + limits.ID_CHARS_MAX + 1)
+    return row[start:end].decode("ascii", "ignore") if end > 0 else ""

@@ -1,0 +1,34 @@
+"""Which flow folds which command: the whole wiring of the journey on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cloud_core.domain import commands as c
+from cloud_core.flows import apply_orders, record
+from cloud_core.flows.apply_orders import apply_shop_events
+from cloud_core.flows.dispatch import draw_commands, settle_shop_call
+from cloud_core.flows.greet import greet_agent, see_agent
+from cloud_core.flows.import_master import import_rows
+from cloud_core.flows.record import record_batch
+from cloud_core.flows.recover import waive_agent
+from cloud_core.flows.stop import stop_order
+from cloud_core.flows.sweep import sweep
+from cloud_core.flows.take_in import quarantine_input, resolve_incident, store_raw
+
+FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
+    c.StoreRaw: (store_raw, None),
+    c.ApplyShopEvents: (apply_shop_events, apply_orders.prefetch),
+    c.QuarantineInput: (quarantine_input, None),
+    c.StopOrder: (stop_order, None),
+    c.GreetAgent: (greet_agent, None),
+    c.SeeAgent: (see_agent, None),
+    c.RecordBatch: (record_batch, record.prefetch),
+    c.DrawCommands: (draw_commands, None),
+    c.Sweep: (sweep, None),
+    c.SettleShopCall: (settle_shop_call, None),
+    c.ImportRows: (import_rows, None),
+    c.ResolveIncident: (resolve_incident, None),
+    c.WaiveAgent: (waive_agent, None),
+}

@@ -1,0 +1,102 @@
+"""Stop: a cancel or refund reaches every shipment of an order before it leaves (002.9).
+
+Un-granted shipments end at once. A granted one is fenced and waits for the bench: its stock comes
+back only by the bench's own `task.stopped`. One that has left becomes an intercept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloud_core.domain.commands import StopOrder
+from cloud_core.domain.progress import GONE, ON_THE_BENCH
+from cloud_core.domain.rows import Incident, Order, Shipment
+from cloud_core.flows.own import note, release, send_cancel, settle_order
+from cloud_core.store.working_set import WorkingSet
+from protocols.errors import Rejected
+from protocols.messages import Token
+
+
+def stop_order(ws: WorkingSet, command: StopOrder) -> str:
+    """A person stops an order by its global id. Returns the order's stop state."""
+    order = ws.orders.get(command.order_id)
+    if order is None:
+        raise Rejected("order_unknown", "没有这个订单", "no such order", field="order_id")
+    return stop(ws, order, command.reason, command.actor, command.source).stop
+
+
+def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = "") -> Order:
+    """Stop an order; stopping twice changes nothing."""
+    if order.stop:
+        return order
+    ws.orders.put(replace(order, stop="requested", version=order.version + 1))
+    ws.trail(order.id, f"stop:{reason}", actor, source=source)
+    for shipment in ws.shipments_of(order.id):
+        _stop_shipment(ws, shipment, reason, actor)
+    settle_order(ws, order.id)
+    stopped = ws.orders.get(order.id)
+    assert stopped is not None
+    if stopped.stop == "requested" and not ws.shipment_ids(order.id):
+        stopped = replace(stopped, stop="cancelled", version=stopped.version + 1)
+        ws.orders.put(stopped)
+    return stopped
+
+
+def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) -> None:
+    if shipment.stop:
+        return
+    if shipment.state in GONE:
+        intercept(ws, shipment, f"stop:{reason}", shipment.token, "")
+        return
+    fence = Token(ws.core_epoch, shipment.token_n + 1)
+    if shipment.state in ON_THE_BENCH:
+        send_cancel(ws, shipment, fence, reason, answer=True)
+        stopping = replace(
+            shipment,
+            stop="stopping",
+            token_epoch=fence.core_epoch,
+            token_n=fence.n,
+            version=shipment.version + 1,
+        )
+        ws.shipments.put(stopping)
+        note(ws, stopping, "stopping", actor)
+        return
+    if shipment.state == "offered":
+        release(ws, shipment, "released")
+        send_cancel(ws, shipment, fence, reason, answer=False)
+    cancelled = replace(
+        shipment,
+        stop="cancelled",
+        parked="",
+        parked_ms=ws.now_ms,
+        deadline_ms=None,
+        waiting="",
+        token_epoch=fence.core_epoch,
+        token_n=fence.n,
+        version=shipment.version + 1,
+    )
+    ws.shipments.put(cancelled)
+    note(ws, cancelled, "cancelled", actor)
+
+
+def intercept(ws: WorkingSet, shipment: Shipment, why: str, token: Token, effect: str) -> None:
+    """A stopped shipment has left the house: recorded, people told, never refused."""
+    ws.appended.append(
+        Incident(
+            ws.now_ms,
+            "handed_over_after_stop",
+            shipment.id,
+            shipment.warehouse,
+            token.core_epoch,
+            token.n,
+            effect,
+            why,
+        )
+    )
+    ws.alarm(
+        "intercept",
+        shipment.id,
+        f"发货单 {shipment.id} 在取消后已交接，运单 {shipment.waybill}，请联系承运商拦截",
+    )
+    ws.shipments.put(replace(shipment, stop="intercept", version=shipment.version + 1))
+    note(ws, shipment, "intercept", "core")

@@ -1,0 +1,128 @@
+"""Sweep: what time does to the core, as a command in the same ordered queue as everything else.
+
+Offers that nobody accepted go to the next warehouse; parked and waiting shipments are tried again;
+personal data is forgotten. Bounded work a call; what is left over waits for the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cloud_core.domain.commands import Sweep
+from cloud_core.domain.policy import HOUR_MS
+from cloud_core.flows.grant import grant
+from cloud_core.flows.own import is_reachable, own, take_back
+from cloud_core.store.working_set import WorkingSet
+from protocols import codec
+from protocols.commands import Purge
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How much one sweep did; `more` when a limit was reached."""
+
+    expired: int
+    unparked: int
+    granted: int
+    purged: int
+    more: bool
+
+
+def sweep(ws: WorkingSet, command: Sweep) -> Swept:
+    """Look at every deadline once."""
+    expired = _expire_offers(ws, command.limit)
+    unparked = _retry_parked(ws, command.limit) if command.parked else 0
+    granted = _retry_waiting(ws, command.limit) if command.parked else 0
+    purged = _purge(ws, command.limit) if command.purge else 0
+    _watch_agents(ws)
+    return Swept(
+        expired, unparked, granted, purged, max(expired, unparked, granted, purged) >= command.limit
+    )
+
+
+def _expire_offers(ws: WorkingSet, limit: int) -> int:
+    count = 0
+    for shipment_id in ws.fetch.due_offers(ws.now_ms, limit):
+        shipment = ws.shipments.get(shipment_id)
+        if (
+            shipment is None
+            or shipment.state != "offered"
+            or shipment.stop
+            or shipment.deadline_ms is None
+            or shipment.deadline_ms > ws.now_ms
+        ):
+            continue
+        own(ws, take_back(ws, shipment, "timeout"))
+        count += 1
+    return count
+
+
+def _retry_parked(ws: WorkingSet, limit: int) -> int:
+    if ws.recovering:
+        return 0
+    count = 0
+    for shipment_id in ws.fetch.parked(limit):
+        shipment = ws.shipments.get(shipment_id)
+        if shipment is None or not shipment.parked or shipment.stop:
+            continue
+        if not own(ws, shipment).parked:
+            count += 1
+    return count
+
+
+def _retry_waiting(ws: WorkingSet, limit: int) -> int:
+    """Accepted offers that wait for a number or for the end of a recovery."""
+    if ws.recovering:
+        return 0
+    count = 0
+    for shipment_id in ws.fetch.waiting_for_waybill(limit):
+        shipment = ws.shipments.get(shipment_id)
+        if shipment is None or shipment.state != "offered" or shipment.stop:
+            continue
+        if grant(ws, shipment, actor="core").state == "granted":
+            ws.close_alarm("waybill_pool_empty", shipment.carrier)
+            count += 1
+    return count
+
+
+def _purge(ws: WorkingSet, limit: int) -> int:
+    """Forget clear contact data, label fields and raw messages after their hours (P12)."""
+    before = ws.now_ms - ws.policy.personal_hours * HOUR_MS
+    agents: dict[str, list[str]] = {}
+    ids = ws.fetch.to_purge(before, limit)
+    for shipment_id in ids:
+        shipment = ws.shipments.get(shipment_id)
+        if shipment is None or shipment.purged_ms is not None:
+            continue
+        ws.shipments.put(replace(shipment, purged_ms=ws.now_ms, version=shipment.version + 1))
+        if shipment.agent:
+            agents.setdefault(shipment.agent, []).append(shipment.id)
+        siblings = ws.shipments_of(shipment.order_id)
+        contact = ws.contacts.get(shipment.order_id)
+        if (
+            contact is not None
+            and contact.sealed is not None
+            and all(s.purged_ms is not None for s in siblings)
+        ):
+            ws.contacts.put(replace(contact, sealed=None, purged_ms=ws.now_ms))
+    for row in ws.fetch.grants_of(ids):
+        known = ws.outbox.get(row.id)
+        if known is not None and known.body:
+            ws.outbox.put(replace(known, body=b"", received_ms=known.received_ms or ws.now_ms))
+    for agent, shipments in agents.items():
+        ws.send(f"purge:{shipments[0]}", agent, "purge", codec.encode(Purge(shipments)))
+    ws.purged_raw += ws.fetch.raw_to_purge(ws.now_ms - ws.policy.raw_hours * HOUR_MS, limit)
+    return len(ids)
+
+
+def _watch_agents(ws: WorkingSet) -> None:
+    for agent in ws.master.agents.values():
+        state = ws.agents.get(agent.id)
+        lost = agent.enabled and state is not None and state.seen_ms > 0
+        if lost and not is_reachable(ws, agent.id) and not _alarmed(ws, agent.id):
+            ws.alarm("agent_offline", agent.id, f"边缘代理 {agent.id} 已离线")
+
+
+def _alarmed(ws: WorkingSet, agent: str) -> bool:
+    row = ws.alarms.get(("agent_offline", agent))
+    return row is not None and row.closed_ms is None

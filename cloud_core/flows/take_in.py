@@ -1,0 +1,60 @@
+"""Take in: keep verified raw bytes before anything is answered, and bad input where it belongs."""
+
+from __future__ import annotations
+
+from cloud_core.domain.commands import QuarantineInput, ResolveIncident, StoredRaw, StoreRaw
+from cloud_core.domain.rows import Audit, RawMessage
+from cloud_core.store.working_set import WorkingSet
+from protocols.errors import Rejected
+
+
+def store_raw(ws: WorkingSet, command: StoreRaw) -> StoredRaw:
+    """Store a message once; the same bytes again are the same row."""
+    key = (command.channel, command.digest)
+    known = ws.raw_ids.get(key) or ws.fetch.raw_id(*key)
+    if known is not None:
+        return StoredRaw(known, duplicate=True)
+    ws.next_raw_id = (ws.next_raw_id or ws.fetch.max_raw_id()) + 1
+    ws.raw_ids[key] = ws.next_raw_id
+    ws.appended.append(
+        RawMessage(
+            ws.next_raw_id,
+            command.channel,
+            command.kind,
+            command.digest,
+            command.body,
+            command.note,
+            ws.now_ms,
+            command.source,
+        )
+    )
+    return StoredRaw(ws.next_raw_id, duplicate=False)
+
+
+def quarantine_input(ws: WorkingSet, command: QuarantineInput) -> None:
+    """Keep bad input with the code and field of its fault."""
+    ref = f"raw:{command.raw_id}" if command.raw_id is not None else ""
+    ws.quarantine(
+        command.source, command.code, command.field, command.message, ref, command.body or None
+    )
+    if command.raw_id is not None:
+        ws.processed_raw.append(command.raw_id)
+
+
+def resolve_incident(ws: WorkingSet, command: ResolveIncident) -> None:
+    """A person closes an incident; who and from where is kept."""
+    if not ws.fetch.incident_open(command.incident_id):
+        raise Rejected(
+            "incident_unknown", "没有这个未处理的异常", "no such open incident", field="id"
+        )
+    ws.resolved_incidents.append((command.incident_id, command.actor))
+    ws.appended.append(
+        Audit(
+            ws.now_ms,
+            command.actor,
+            command.source,
+            "incident.resolved",
+            str(command.incident_id),
+            "",
+        )
+    )

@@ -1,0 +1,369 @@
+"""The rows one commit works on: loaded in bulk, replaced by decisions, written once at the end.
+
+Later commands of a batch see what earlier ones decided. `savepoint`/`rollback` undo the decisions
+of a single command, so that one that fails leaves its neighbours alone. A key that was not loaded
+in bulk is fetched alone, inside the same transaction; None means that the row does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from cloud_core.domain.master import Master
+from cloud_core.domain.policy import Policy
+from cloud_core.domain.rows import (
+    AgentState,
+    Alarm,
+    Contact,
+    Hold,
+    Milestone,
+    Movement,
+    Order,
+    OrderLine,
+    OriginRow,
+    OutboxRow,
+    Quarantine,
+    SeenKey,
+    Shipment,
+    ShipmentLine,
+    ShopCall,
+    Stock,
+    Stream,
+    Trail,
+    Waybill,
+)
+from cloud_core.ports import Carrier
+from cloud_core.store.loading import SqlFetch
+
+R = TypeVar("R")
+_Undo = list[tuple[dict[Any, Any], Any, Any]]
+_MISSING: Any = object()
+
+
+class Rows(Generic[R]):
+    """The rows of one table by key; remembers which are new and which changed."""
+
+    def __init__(
+        self, key: Callable[[R], Any], fetch: Callable[[Any], R | None], undo: _Undo
+    ) -> None:
+        self._key, self._fetch, self._undo = key, fetch, undo
+        self._now: dict[Any, R | None] = {}
+        self._stored: dict[Any, R | None] = {}
+
+    def get(self, key: Any) -> R | None:
+        """The newest row, None if there is none."""
+        row = self._now.get(key, _MISSING)
+        if row is _MISSING:
+            row = self._fetch(key)
+            self.loaded(key, row)
+        return row
+
+    def put(self, row: R) -> None:
+        """Replace or add a row."""
+        key = self._key(row)
+        if key not in self._now:
+            self.get(key)
+        self._undo.append((self._now, key, self._now[key]))
+        self._now[key] = row
+
+    def loaded(self, key: Any, row: R | None) -> None:
+        """Note what the database holds under `key`; keeps a newer decision."""
+        if key not in self._now:
+            self._now[key] = row
+            self._stored[key] = row
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._now
+
+    def known(self) -> Iterable[R]:
+        """Every row in memory."""
+        return [row for row in self._now.values() if row is not None]
+
+    def changes(self) -> tuple[list[R], list[R]]:
+        """(new rows, changed rows), each key once."""
+        new: list[R] = []
+        changed: list[R] = []
+        stored = self._stored
+        for key, row in self._now.items():
+            old = stored[key]
+            if row is None or row is old:
+                continue
+            (new if old is None else changed).append(row)
+        return new, changed
+
+
+class WorkingSet:
+    """What the commands of one commit see and change.
+
+    `now_ms` is the database clock of this commit, `core_epoch` the life of this core. Flows read
+    and put rows here and append facts; nothing reaches the database before the save.
+    """
+
+    def __init__(
+        self,
+        fetch: SqlFetch,
+        *,
+        now_ms: int,
+        core_epoch: int,
+        recovering: bool,
+        master: Master,
+        policy: Policy,
+        carrier: Callable[[str], Carrier],
+        next_n: int,
+    ) -> None:
+        undo: _Undo = []
+        self._undo = undo
+        self.fetch = fetch
+        self.now_ms, self.core_epoch, self.recovering = now_ms, core_epoch, recovering
+        self.master, self.policy, self.next_n = master, policy, next_n
+        self.carrier = carrier
+        self.pools: dict[str, list[Waybill]] = {}
+        self.orders: Rows[Order] = Rows(lambda r: r.id, fetch.order, undo)
+        self.contacts: Rows[Contact] = Rows(lambda r: r.order_id, fetch.contact, undo)
+        self.shipments: Rows[Shipment] = Rows(lambda r: r.id, fetch.shipment, undo)
+        self.holds: Rows[Hold] = Rows(lambda r: r.id, fetch.hold, undo)
+        self.stock: Rows[Stock] = Rows(lambda r: (r.warehouse, r.sku), fetch.stock, undo)
+        self.waybills: Rows[Waybill] = Rows(lambda r: r.number, fetch.waybill, undo)
+        self.agents: Rows[AgentState] = Rows(lambda r: r.agent, fetch.agent_state, undo)
+        self.streams: Rows[Stream] = Rows(lambda r: (r.agent, r.name, r.epoch), fetch.stream, undo)
+        self.outbox: Rows[OutboxRow] = Rows(lambda r: r.id, fetch.outbox, undo)
+        self.shop_calls: Rows[ShopCall] = Rows(lambda r: r.id, fetch.shop_call, undo)
+        self.seen: Rows[SeenKey] = Rows(lambda r: (r.scope, r.key), fetch.seen, undo)
+        self.alarms: Rows[Alarm] = Rows(lambda r: (r.kind, r.key), fetch.alarm, undo)
+        self.lines: Rows[tuple[OrderLine, ...]] = Rows(
+            lambda r: r[0].order_id, fetch.order_lines, undo
+        )
+        self.shipment_lines: Rows[tuple[ShipmentLine, ...]] = Rows(
+            lambda r: r[0].shipment_id, fetch.shipment_lines, undo
+        )
+        self.hold_lines: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._shipments_of: dict[str, list[str]] = {}
+        self._native: dict[tuple[str, str], str | None] = {}
+        self._stock_loaded: set[str] = set()
+        self.appended: list[Any] = []
+        self.processed_raw: list[int] = []
+        self.purged_raw: list[int] = []
+        self.origins: dict[OriginRow, bool] = {}
+        self.replay_goals: dict[str, dict[str, int]] = {}
+        self.next_stream_id = 0
+        self.next_raw_id = 0
+        self.raw_ids: dict[tuple[str, str], int] = {}
+        self.resolved_incidents: list[tuple[int, str]] = []
+        self.wake_parked = False
+        self._offsets: dict[str, dict[int, int]] = {}
+        self.learned_offsets: dict[tuple[str, int], int] = {}
+        self.writes: list[Callable[[Any], None]] = []
+        self.meta: dict[str, str] = {}
+        self.load: dict[str, int] | None = None
+        self.touched_agents: set[str] = set()
+
+    # --- undo ----------------------------------------------------------------------------------
+
+    def savepoint(self) -> tuple[int, int]:
+        """Remember where the decisions of the next command begin."""
+        return len(self._undo), len(self.appended)
+
+    def rollback(self, mark: tuple[int, int]) -> None:
+        """Forget every decision since `mark`."""
+        while len(self._undo) > mark[0]:
+            rows, key, old = self._undo.pop()
+            if old is _MISSING:
+                rows.pop(key, None)
+            else:
+                rows[key] = old
+        del self.appended[mark[1] :]
+
+    def _note(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
+        self._undo.append((mapping, key, mapping.get(key, _MISSING)))
+        mapping[key] = value
+
+    # --- orders and shipments ------------------------------------------------------------------
+
+    def order_by_native(self, channel: str, native_id: str) -> Order | None:
+        """The order a shop knows by its own number."""
+        key = (channel, native_id)
+        if key not in self._native:
+            self._native[key] = self.fetch.order_id_by_native(channel, native_id)
+        order_id = self._native[key]
+        return self.orders.get(order_id) if order_id else None
+
+    def native_loaded(self, channel: str, native_id: str, order_id: str | None) -> None:
+        """Note the result of a bulk look-up by native number."""
+        self._native.setdefault((channel, native_id), order_id)
+
+    def add_order(self, order: Order) -> None:
+        """A new order."""
+        self.orders.loaded(order.id, None)
+        self.orders.put(order)
+        self._note(self._native, (order.channel, order.native_id), order.id)
+        self._shipments_of.setdefault(order.id, [])
+
+    def add_shipment(self, shipment: Shipment, lines: tuple[ShipmentLine, ...]) -> None:
+        """A new shipment of an order."""
+        self.shipments.loaded(shipment.id, None)
+        self.shipments.put(shipment)
+        self.shipment_lines.loaded(shipment.id, None)
+        self.shipment_lines.put(lines)
+        known = self.shipment_ids(shipment.order_id)
+        self._note(self._shipments_of, shipment.order_id, [*known, shipment.id])
+
+    def shipment_ids(self, order_id: str) -> list[str]:
+        """The ids of an order's shipments, oldest first."""
+        if order_id not in self._shipments_of:
+            self._shipments_of[order_id] = self.fetch.shipment_ids(order_id)
+        return self._shipments_of[order_id]
+
+    def shipments_loaded(self, order_id: str, ids: list[str]) -> None:
+        """Note the result of a bulk look-up of shipments."""
+        self._shipments_of.setdefault(order_id, ids)
+
+    def shipments_of(self, order_id: str) -> list[Shipment]:
+        """An order's shipments, oldest first."""
+        found = (self.shipments.get(i) for i in self.shipment_ids(order_id))
+        return [s for s in found if s is not None]
+
+    def lines_of(self, shipment_id: str) -> tuple[ShipmentLine, ...]:
+        """A shipment's lines, unique by SKU."""
+        return self.shipment_lines.get(shipment_id) or ()
+
+    # --- stock ---------------------------------------------------------------------------------
+
+    def stock_for(self, skus: Iterable[str]) -> None:
+        """Make sure that every warehouse's row of these SKUs is in memory."""
+        missing = [s for s in skus if s not in self._stock_loaded]
+        if missing:
+            for row in self.fetch.stock_of(missing):
+                self.stock.loaded((row.warehouse, row.sku), row)
+            self._stock_loaded.update(missing)
+
+    def available(self, warehouse: str, sku: str) -> int:
+        """Units of `sku` that `warehouse` may still promise."""
+        row = self.stock_at(warehouse, sku)
+        return row.available if row else 0
+
+    def stock_at(self, warehouse: str, sku: str) -> Stock | None:
+        """A stock row; None if the warehouse never had the SKU."""
+        if sku in self._stock_loaded and (warehouse, sku) not in self.stock:
+            self.stock.loaded((warehouse, sku), None)
+        return self.stock.get((warehouse, sku))
+
+    def move(
+        self,
+        warehouse: str,
+        sku: str,
+        *,
+        shelf: int = 0,
+        picked: int = 0,
+        held: int = 0,
+        reason: str,
+        ref: str,
+    ) -> Stock:
+        """Change one stock row and write the movement that explains it."""
+        row = self.stock_at(warehouse, sku) or Stock(warehouse, sku)
+        row = replace(
+            row,
+            shelf=row.shelf + shelf,
+            picked=row.picked + picked,
+            held=row.held + held,
+            version=row.version + 1,
+        )
+        self.stock.put(row)
+        self.appended.append(
+            Movement(self.now_ms, warehouse, sku, shelf, picked, held, reason, ref)
+        )
+        return row
+
+    # --- agents --------------------------------------------------------------------------------
+
+    def clock_offsets(self, agent: str) -> dict[int, int]:
+        """Server minus boot-time milliseconds per boot counter of an agent."""
+        if agent not in self._offsets:
+            self._offsets[agent] = self.fetch.clock_offsets(agent)
+        return self._offsets[agent]
+
+    def learn_offset(self, agent: str, boot: int, offset_ms: int) -> None:
+        """Keep the smallest offset seen: the one with the shortest way to the core."""
+        known = self.clock_offsets(agent)
+        if boot not in known or offset_ms < known[boot]:
+            known[boot] = offset_ms
+            self.learned_offsets[(agent, boot)] = offset_ms
+
+    def apply_origin(self, origin: OriginRow) -> bool:
+        """Note where a carried-over row stood first; False if it has had its effect already."""
+        if origin in self.origins or self.fetch.origin_held(
+            origin.agent, origin.name, origin.epoch, origin.seq, origin.hash
+        ):
+            return False
+        self._note(self.origins, origin, True)
+        self.appended.append(origin)
+        return True
+
+    # --- facts ---------------------------------------------------------------------------------
+
+    def trail(
+        self, subject: str, change: str, actor: str, detail: str = "", source: str = ""
+    ) -> None:
+        """Write down a change of state, applied or refused."""
+        self.appended.append(Trail(self.now_ms, subject, change, actor, source, detail))
+
+    def milestone(
+        self, shipment_id: str, code: str, text: str, source: str, at_ms: int | None = None
+    ) -> None:
+        """Write down a step that the buyer may see."""
+        self.appended.append(
+            Milestone(shipment_id, self.now_ms if at_ms is None else at_ms, code, text, source)
+        )
+
+    def quarantine(
+        self, source: str, code: str, field: str, message: str, ref: str, body: bytes | None = None
+    ) -> None:
+        """Keep bad input apart and open an alarm for its source."""
+        self.appended.append(Quarantine(self.now_ms, source, code, field, message, ref, body))
+        self.alarm("quarantine", source, f"{message}（{code}）")
+
+    def alarm(self, kind: str, key: str, text: str) -> None:
+        """Open an alarm, or count it up if it is open."""
+        row = self.alarms.get((kind, key))
+        if row is None or row.closed_ms is not None:
+            self.alarms.put(Alarm(0, kind, key, self.now_ms, None, 1, text))
+        else:
+            self.alarms.put(replace(row, count=row.count + 1, text=text))
+
+    def close_alarm(self, kind: str, key: str) -> None:
+        """Close an alarm if it is open."""
+        row = self.alarms.get((kind, key))
+        if row is not None and row.closed_ms is None:
+            self.alarms.put(replace(row, closed_ms=self.now_ms))
+
+    def send(
+        self,
+        command_id: str,
+        agent: str,
+        kind: str,
+        body: bytes,
+        *,
+        shipment_id: str = "",
+        ttl_s: int | None = None,
+    ) -> None:
+        """Put a command into the outbox; the same id is never queued twice."""
+        if self.outbox.get(command_id) is not None:
+            return
+        self.outbox.put(
+            OutboxRow(
+                command_id,
+                agent,
+                kind,
+                shipment_id,
+                body,
+                ttl_s,
+                self.next_n,
+                None,
+                self.now_ms,
+                None,
+                None,
+            )
+        )
+        self.next_n += 1
+        self.touched_agents.add(agent)

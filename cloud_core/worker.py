@@ -1,0 +1,404 @@
+"""The core's loops: the line to the warehouses, commands out, order messages in, time.
+
+Everything that changes state goes through the committer; these loops only listen, submit and
+publish what has been committed. Nothing is acknowledged before its commit. The simulation runs
+this class on virtual time with a faulty line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from msgspec import Raw
+
+from cloud_core.committer import Committed
+from cloud_core.domain import commands as c
+from cloud_core.domain.rows import RawMessage, ShopCall
+from cloud_core.ports import Clock, Connected, Disconnected, Link, Received, WriteBack
+from protocols import codec, limits, topics
+from protocols.errors import Corrupt, PacklineError, Rejected, Unavailable
+from protocols.messages import AgentState, Batch, Command, CoreState, Hello
+
+_log = structlog.get_logger()
+
+HANDLING_MAX = 256
+"""Messages from the line between their arrival and their commit."""
+COMMANDS_AT_ONCE = 100
+
+
+class Submit(Protocol):
+    """What the loops need of a committer."""
+
+    def post(self, command: Any) -> asyncio.Future[Any]:
+        """Queue a command in the order of the calls."""
+        ...
+
+    async def submit(self, command: Any) -> Any:
+        """Queue a command and wait for its commit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the loops look by themselves, in seconds."""
+
+    sweep_s: float = 1.0
+    parked_s: float = 30.0
+    purge_s: float = 60.0
+    ingest_s: float = 1.0
+    resend_s: float = float(limits.RESEND_COMMAND_S)
+    shop_call_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What the loops read, outside of any commit; `store` provides them."""
+
+    core_state: Callable[[], tuple[int, int]]
+    """(core_epoch, incarnation) of this core."""
+    open_messages: Callable[[int], list[RawMessage]]
+    """Up to n stored messages that are not processed, oldest first."""
+    due_calls: Callable[[int, int], list[ShopCall]]
+    """Up to n write-backs due at a time in ms."""
+    sites: Callable[[], dict[str, str]]
+    """Site of every agent."""
+
+
+Prepare = Callable[[int, RawMessage], Sequence[c.ApplyShopEvents | c.QuarantineInput]]
+
+
+class Core:
+    """The running core. `run` returns when cancelled."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        committer: Submit,
+        reads: Reads,
+        prepare: Prepare,
+        write_back: WriteBack,
+        clock: Clock,
+        pace: Pace,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._link, self._committer, self._reads = link, committer, reads
+        self._prepare, self._write_back = prepare, write_back
+        self._clock, self._pace, self._sleep = clock, pace, sleep
+        self._online: dict[str, str] = {}
+        self._due: dict[str, bool] = {}
+        self._work = asyncio.Event()
+        self._messages = asyncio.Event()
+        self._calls = asyncio.Event()
+        self._parked = asyncio.Event()
+        self._handling = asyncio.Semaphore(HANDLING_MAX)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self) -> None:
+        """Run every loop until cancelled; one that fails ends them all."""
+        self._loop = asyncio.get_running_loop()
+        epoch, inc = self._reads.core_state()
+        await self._link.start(partial(self._will, epoch, inc))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in (
+                    self._listen,
+                    self._send,
+                    self._resend,
+                    self._sweep,
+                    self._ingest,
+                    self._call_shops,
+                ):
+                    group.create_task(loop(), name=loop.__name__)
+        finally:
+            await self._link.stop()
+
+    # --- what others tell us -------------------------------------------------------------------
+
+    def on_done(self, done: Committed) -> None:
+        """After a commit, from the committer's thread: look at what it left to do."""
+        if self._loop is not None and (done.touched_agents or done.wake_parked or done.shop_calls):
+            try:
+                self._loop.call_soon_threadsafe(self._note, done)
+            except RuntimeError:
+                return  # the loop is closed: the next start looks for itself
+
+    def _note(self, done: Committed) -> None:
+        for agent in done.touched_agents:
+            self._due.setdefault(agent, False)
+        if done.touched_agents:
+            self._work.set()
+        if done.wake_parked:
+            self._parked.set()
+        if done.shop_calls:
+            self._calls.set()
+
+    def message_stored(self) -> None:
+        """The HTTP door stored a message."""
+        self._messages.set()
+
+    # --- the line ------------------------------------------------------------------------------
+
+    def _will(self, epoch: int, inc: int) -> tuple[str, bytes]:
+        return topics.CORE_STATE_TOPIC, codec.encode(
+            CoreState(limits.VERSION, on=False, core_epoch=epoch, inc=inc)
+        )
+
+    async def _listen(self) -> None:
+        while True:
+            match await self._link.inbox.get():
+                case Connected():
+                    await self._introduce()
+                case Disconnected(reason=reason):
+                    _log.info("link.lost", reason=reason)
+                case Received() as message:
+                    await self._handling.acquire()
+                    self._handle(message)
+
+    async def _introduce(self) -> None:
+        try:
+            await self._link.subscribe([topics.ALL_UP_FILTER])
+        except Unavailable as error:
+            _log.info("link.subscribe_failed", code=error.code)
+            return
+        epoch, inc = self._reads.core_state()
+        self._link.publish(
+            topics.CORE_STATE_TOPIC,
+            codec.encode(
+                CoreState(
+                    limits.VERSION, on=True, core_epoch=epoch, inc=inc, srv_ms=self._clock.now_ms()
+                )
+            ),
+            retain=True,
+        )
+        _log.info("link.up", core_epoch=epoch, inc=inc)
+
+    def _handle(self, message: Received) -> None:
+        """Submit one message without waiting, so that the order of arrival is kept."""
+        source = "mqtt"
+        try:
+            topic = topics.parse(message.topic)
+            source = f"agent:{topic.agent}"
+            command = _command_of(topic, message.payload)
+            if isinstance(command, c.SeeAgent):
+                self._note_presence(topic, command.state)
+            future = self._committer.post(command)
+        except (Corrupt, Rejected) as error:
+            self._refuse(source, error, message.payload)
+            return
+        except Unavailable:
+            self._handling.release()  # no answer: the agent sends it again
+            return
+        future.add_done_callback(partial(self._answer, topic, message.payload))
+
+    def _note_presence(self, topic: topics.Topic, state: AgentState) -> None:
+        if state.on:
+            self._online[topic.agent] = topic.site
+        else:
+            self._online.pop(topic.agent, None)
+
+    def _answer(self, topic: topics.Topic, payload: bytes, future: asyncio.Future[Any]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, Rejected | Corrupt):
+            self._refuse(f"agent:{topic.agent}", error, payload)
+            return
+        self._handling.release()
+        if future.cancelled():
+            return
+        if error is not None:
+            code = error.code if isinstance(error, PacklineError) else type(error).__name__
+            _log.info("message.failed", agent=topic.agent, channel=topic.channel, code=code)
+        elif topic.channel == "hello":
+            self._online[topic.agent] = topic.site
+            self._publish(topic, "welcome", future.result())
+            self._due[topic.agent] = True
+            self._work.set()
+        elif topic.channel.startswith("ev-"):
+            self._publish(topic, "ack", future.result())
+
+    def _publish(self, topic: topics.Topic, channel: str, message: Any) -> None:
+        self._link.publish(topics.down(topic.site, topic.agent, channel), codec.encode(message))
+
+    def _refuse(self, source: str, error: PacklineError, payload: bytes) -> None:
+        _log.info("message.quarantined", source=source, code=error.code, field=error.field)
+        try:
+            future = self._committer.post(
+                c.QuarantineInput(
+                    source, error.code, error.field, error.zh, payload[: limits.EVENT_BYTES_MAX]
+                )
+            )
+        except Unavailable:
+            self._handling.release()
+            return
+        future.add_done_callback(self._refused)
+
+    def _refused(self, future: asyncio.Future[Any]) -> None:
+        self._handling.release()
+        if not future.cancelled() and future.exception() is not None:
+            _log.info("quarantine.failed", error=type(future.exception()).__name__)
+
+    # --- commands out --------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            due, self._due = self._due, {}
+            for agent, everything in due.items():
+                site = self._online.get(agent)
+                if site is not None:
+                    await self._send_to(agent, site, everything)
+
+    async def _send_to(self, agent: str, site: str, everything: bool) -> None:
+        """Publish what the agent has not confirmed; nothing is marked while the line is down."""
+        resend_ms = int(self._pace.resend_s * 1000)
+        try:
+            drawn = await self._committer.submit(
+                c.DrawCommands(agent, COMMANDS_AT_ONCE, resend_ms, everything)
+            )
+        except PacklineError as error:
+            _log.info("commands.failed", agent=agent, code=error.code)
+            return
+        topic = topics.down(site, agent, "cmd")
+        for out in drawn:
+            self._link.publish(
+                topic,
+                codec.encode(
+                    Command(
+                        limits.VERSION,
+                        out.id,
+                        out.cs,
+                        out.kind,
+                        out.sent_ms,
+                        Raw(out.body),
+                        out.ttl_s,
+                    )
+                ),
+            )
+        if len(drawn) == COMMANDS_AT_ONCE and not everything:
+            self._due.setdefault(agent, False)
+            self._work.set()
+
+    async def _resend(self) -> None:
+        while True:
+            await self._sleep(self._pace.resend_s)
+            for agent in self._online:
+                self._due.setdefault(agent, False)
+            self._work.set()
+
+    # --- time ----------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        parked_ms = purge_ms = 0
+        while True:
+            now_ms = self._clock.now_ms()
+            parked = self._parked.is_set() or now_ms - parked_ms >= self._pace.parked_s * 1000
+            purge = now_ms - purge_ms >= self._pace.purge_s * 1000
+            self._parked.clear()
+            parked_ms = now_ms if parked else parked_ms
+            purge_ms = now_ms if purge else purge_ms
+            try:
+                swept = await self._committer.submit(c.Sweep(parked=parked, purge=purge))
+                if swept.more:
+                    self._parked.set()
+            except PacklineError as error:
+                _log.info("sweep.failed", code=error.code)
+            await self._wait(self._parked, self._pace.sweep_s)
+
+    # --- orders in -----------------------------------------------------------------------------
+
+    async def _ingest(self) -> None:
+        while True:
+            self._messages.clear()
+            messages = self._reads.open_messages(_MESSAGES_AT_ONCE)
+            for message in messages:
+                await self._process(message)
+            if len(messages) < _MESSAGES_AT_ONCE:
+                await self._wait(self._messages, self._pace.ingest_s)
+
+    async def _process(self, message: RawMessage) -> None:
+        """Apply one stored message; a failure leaves it stored for the next round."""
+        try:
+            for command in self._prepare(message.id, message):
+                await self._committer.submit(command)
+        except PacklineError as error:
+            _log.info("message.failed", raw=message.id, channel=message.channel, code=error.code)
+            await self._sleep(self._pace.ingest_s)
+
+    # --- shops ---------------------------------------------------------------------------------
+
+    async def _call_shops(self) -> None:
+        while True:
+            self._calls.clear()
+            calls = self._reads.due_calls(_CALLS_AT_ONCE, self._clock.now_ms())
+            if calls:
+                await asyncio.gather(*(self._call(call) for call in calls))
+            if len(calls) < _CALLS_AT_ONCE:
+                await self._wait(self._calls, self._pace.shop_call_s)
+
+    async def _call(self, call: ShopCall) -> None:
+        answer = await self._write_back.send(call.channel, call.kind, call.body.encode(), call.id)
+        retry_s = min(_RETRY_S_MAX, 2.0 ** min(call.attempts + 1, 12))
+        try:
+            await self._committer.submit(
+                c.SettleShopCall(
+                    call.id,
+                    answer.done,
+                    answer.text,
+                    0 if answer.done else self._clock.now_ms() + int(retry_s * 1000),
+                )
+            )
+        except PacklineError as error:
+            _log.info("call.failed", id=call.id, code=error.code)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait until the event or the time, by the loop's own clock."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+
+
+_MESSAGES_AT_ONCE = 16
+_CALLS_AT_ONCE = 16
+_RETRY_S_MAX = 600.0
+
+
+def _command_of(topic: topics.Topic, payload: bytes) -> Any:
+    """The command an agent's message stands for. Raises `Corrupt`."""
+    if topic.direction != "up":
+        raise Corrupt("direction", "消息方向不对", "message in the wrong direction", field="topic")
+    site, agent = topic.site, topic.agent
+    if topic.channel == "st":
+        state = codec.decode(payload, AgentState)
+        _check_sender(agent, state.a)
+        return c.SeeAgent(site, agent, state)
+    if topic.channel == "hello":
+        hello = codec.decode(payload, Hello)
+        _check_sender(agent, hello.a)
+        return c.GreetAgent(site, agent, hello)
+    batch = codec.decode(payload, Batch)
+    _check_sender(agent, batch.a)
+    return c.RecordBatch(
+        site,
+        agent,
+        topics.stream_of(topic.channel),
+        batch.e,
+        batch.s,
+        bytes.fromhex(batch.h),
+        tuple(bytes(row) for row in batch.ev),
+        batch.skip_from,
+    )
+
+
+def _check_sender(agent: str, said: str) -> None:
+    if agent != said:
+        raise Corrupt(
+            "agent_mismatch", "消息内的代理与主题不符", "payload names another agent", field="a"
+        )
