@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from cloud_core.domain.broker_access import BrokerAccess, Listener
+from cloud_core.domain.broker_access import BrokerAccess, Listener, Tls
 from cloud_core.store import broker_files
 from protocols.errors import Unavailable
 
@@ -62,8 +62,11 @@ class Broker(Protocol):
 class _BrokerProcess:
     name: ClassVar[str] = ""
 
-    def __init__(self, directory: Path, access: BrokerAccess, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, access: BrokerAccess, port: int = 0, tls: Tls | None = None
+    ) -> None:
         self.directory = directory.absolute()
+        self.tls = tls
         self.access = access
         self.port = port or free_port()
         self.log = self.directory / "broker.log"
@@ -125,9 +128,12 @@ class _BrokerProcess:
         self._process = None
         atexit.unregister(self.kill)
 
+    def _answers(self) -> bool:
+        return listens(HOST, self.port) if self.tls else answers(HOST, self.port)
+
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_S
-        while self.pid is None or not answers(HOST, self.port):
+        while self.pid is None or not self._answers():
             if self.pid is None or time.monotonic() > deadline:
                 last = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
                 self.kill()
@@ -145,7 +151,9 @@ class EmbeddedBroker(_BrokerProcess):
     name: ClassVar[str] = "nats"
 
     def _write(self) -> Path:
-        return broker_files.write_nats(self.directory, self.access, Listener(HOST, self.port))
+        return broker_files.write_nats(
+            self.directory, self.access, Listener(HOST, self.port, self.tls)
+        )
 
     def _command(self, conf: Path) -> list[str]:
         return [find_nats(), "-c", str(conf)]
@@ -160,7 +168,7 @@ class MosquittoBroker(_BrokerProcess):
         return broker_files.write_mosquitto(
             self.directory,
             self.access,
-            Listener(HOST, self.port),
+            Listener(HOST, self.port, self.tls),
             secrets.token_bytes,
             run_as=getpass.getuser() if os.geteuid() == 0 else "",
         )
@@ -221,5 +229,14 @@ def answers(host: str, port: int) -> bool:
             connection.sendall(_KNOCK)
             reply = connection.recv(4)
             return bool(reply) and reply[0] == _CONNACK
+    except OSError:
+        return False
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether anything accepts a connection there; all one can ask of TLS without a certificate."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
     except OSError:
         return False

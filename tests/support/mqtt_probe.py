@@ -28,6 +28,15 @@ class Heard:
     retained: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files of a client: whom it trusts, and who it is (both empty = nobody in particular)."""
+
+    ca_file: str
+    cert_file: str = ""
+    key_file: str = ""
+
+
 @dataclass(slots=True)
 class Probe:
     """A connection attempt of `user`; `connected` tells whether the broker took it."""
@@ -38,6 +47,7 @@ class Probe:
     client_id: str = ""
     will: tuple[str, bytes] | None = None
     retain_will: bool = False
+    tls: Certificates | None = None
     heard: list[Heard] = field(default_factory=list)
     answer: str = ""
     dropped: int = 0
@@ -54,6 +64,9 @@ class Probe:
         )
         if self.user:
             self._client.username_pw_set(self.user, self.secret)
+        if self.tls is not None:
+            certificate = (self.tls.cert_file or None, self.tls.key_file or None)
+            self._client.tls_set(self.tls.ca_file, *certificate)
         if self.will is not None:
             self._client.will_set(*self.will, qos=1, retain=self.retain_will)
         self._client.on_socket_open = self._opened
