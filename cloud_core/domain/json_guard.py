@@ -38,11 +38,12 @@ def check_depth(raw: bytes, max_depth: int = MAX_DEPTH) -> None:
     brackets = _STRING.sub(b"", raw).translate(None, _ALL_BUT_BRACKETS)
     if brackets.count(b"[") != brackets.count(b"]") or brackets.count(b"{") != brackets.count(b"}"):
         _refuse_deep_or_broken(brackets, max_depth)
+    left = brackets
     for _ in range(max_depth):
-        if not brackets:
+        if not left:
             return
-        brackets = _PAIRS.sub(b"", brackets)  # one level, however many pairs stand in it
-    if brackets:
+        left = _PAIRS.sub(b"", left)  # one level, however many pairs stand in it
+    if left:
         _refuse_deep_or_broken(brackets, max_depth)
 
 

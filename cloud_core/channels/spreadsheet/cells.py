@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from cloud_core.domain.intake import check_time_ms
 from cloud_core.domain.sheet import MAX_CELL_CHARS, is_formula
@@ -16,7 +16,8 @@ from protocols.errors import Rejected
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONEY_MARKS = re.compile(r"[¥￥元,\s]")
-_WHOLE = re.compile(r"[+-]?\d{1,12}(?:\.0+)?")
+_MONEY = re.compile(r"[+-]?[0-9]{1,12}(?:\.[0-9]{1,2}0*)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,12}(?:\.0+)?")
 _CHINESE_DATE = re.compile(r"年|月|/|\.(?=\d{1,2}\b)")
 _LOOSE_TIME = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?)?"
@@ -65,12 +66,8 @@ def whole_number(text: str, *, header: str) -> int:
 def fen_of_yuan(text: str, *, header: str) -> int:
     """`¥1,299.90` → 129990; at most two decimals. Raises `Rejected("number_broken")`."""
     folded = _MONEY_MARKS.sub("", unicodedata.normalize("NFKC", text))
-    try:
-        fen = Decimal(folded) * 100
-        if len(folded) <= 16 and fen.is_finite() and fen == fen.to_integral_value():
-            return int(fen)
-    except InvalidOperation:
-        pass
+    if _MONEY.fullmatch(folded):
+        return int(Decimal(folded) * 100)
     raise Rejected(
         "number_broken",
         "不是金额（元，最多两位小数）",
