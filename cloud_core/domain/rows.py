@@ -1,18 +1,18 @@
 """The rows a commit decides on: frozen values with exactly the columns of their table.
 
-A decision replaces a row (`dataclasses.replace`); the working set keeps the newest and writes one
-final row per key. Units as in the schema: `*_ms` UTC milliseconds, fen, units.
+A decision replaces a row (`msgspec.structs.replace`); the working set keeps the newest and writes
+one final row per key. Structs rather than dataclasses: thousands are made and replaced in a
+commit, and they cost a tenth there. Units: `*_ms` UTC milliseconds, fen, units.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from protocols.messages import Token
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True, gc=False):
     """An order as the shop sold it; `stop` is the second axis: cancel, refund."""
 
     id: str
@@ -40,8 +40,7 @@ class Order:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
+class OrderLine(Struct, frozen=True, gc=False):
     """One line of an order."""
 
     order_id: str
@@ -53,8 +52,7 @@ class OrderLine:
     gift: int
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Struct, frozen=True, gc=False):
     """The only row with personal data; `sealed` is None once purged (P12)."""
 
     order_id: str
@@ -67,8 +65,7 @@ class Contact:
     purged_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shipment:
+class Shipment(Struct, frozen=True, gc=False):
     """The part of an order that one warehouse sends, with its owner and token."""
 
     id: str
@@ -105,8 +102,7 @@ class Shipment:
         return Token(self.token_epoch, self.token_n)
 
 
-@dataclass(frozen=True, slots=True)
-class ShipmentLine:
+class ShipmentLine(Struct, frozen=True, gc=False):
     """Units of one SKU in a shipment and how far the bench has come with them."""
 
     shipment_id: str
@@ -116,8 +112,7 @@ class ShipmentLine:
     verified: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True, gc=False):
     """Stock set aside for a shipment (or, later, a checkout) at one warehouse."""
 
     id: str
@@ -129,8 +124,7 @@ class Hold:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
+class Stock(Struct, frozen=True, gc=False):
     """The counters of one SKU in one warehouse; every one can be rebuilt from `movement`."""
 
     warehouse: str
@@ -153,8 +147,7 @@ class Stock:
         return self.shelf + self.picked - self.held - self.safety
 
 
-@dataclass(frozen=True, slots=True)
-class Waybill:
+class Waybill(Struct, frozen=True, gc=False):
     """A carrier's number: free, drawn by one (shipment, token), or void; never used again."""
 
     number: str
@@ -166,8 +159,7 @@ class Waybill:
     at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AgentState:
+class AgentState(Struct, frozen=True, gc=False):
     """What the core knows of an agent right now."""
 
     agent: str
@@ -184,8 +176,7 @@ class AgentState:
     waived: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(Struct, frozen=True, gc=False):
     """How much of one stream epoch the core holds: rows 1..`have`, chain hash `hash`."""
 
     id: int
@@ -199,8 +190,7 @@ class Stream:
     current: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(Struct, frozen=True, gc=False):
     """One command to an agent; sent until the agent says it is durable there."""
 
     id: str
@@ -217,8 +207,7 @@ class OutboxRow:
     result: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ShopCall:
+class ShopCall(Struct, frozen=True, gc=False):
     """A write-back to a shop; `id` is the idempotency key, made before the first try."""
 
     id: str
@@ -233,8 +222,7 @@ class ShopCall:
     answer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SeenKey:
+class SeenKey(Struct, frozen=True, gc=False):
     """An outside message that has had its effect (P8)."""
 
     scope: str
@@ -243,8 +231,7 @@ class SeenKey:
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(Struct, frozen=True, gc=False):
     """Something a person should look at; one open row per (kind, key)."""
 
     id: int
@@ -259,8 +246,7 @@ class Alarm:
 # Rows that are only ever appended.
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(Struct, frozen=True, gc=False):
     """One change of a stock row, with its reason; never edited."""
 
     at_ms: int
@@ -273,8 +259,7 @@ class Movement:
     ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trail:
+class Trail(Struct, frozen=True, gc=False):
     """One change of state of an order or shipment, applied or refused, with its caller."""
 
     at_ms: int
@@ -285,8 +270,7 @@ class Trail:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Milestone:
+class Milestone(Struct, frozen=True, gc=False):
     """One step the buyer may see."""
 
     shipment_id: str
@@ -296,8 +280,7 @@ class Milestone:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(Struct, frozen=True, gc=False):
     """A physical fact that contradicts ownership or a stop; people are told."""
 
     at_ms: int
@@ -310,8 +293,7 @@ class Incident:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True, gc=False):
     """Bad input, kept with the code and field of its fault; its neighbours went through."""
 
     at_ms: int
@@ -323,8 +305,7 @@ class Quarantine:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(Struct, frozen=True, gc=False):
     """One row of an agent's stream, bytes as they came."""
 
     stream_id: int
@@ -336,8 +317,7 @@ class EventRow:
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class OriginRow:
+class OriginRow(Struct, frozen=True, gc=False):
     """Where a carried-over row stood first; its effect is applied once."""
 
     agent: str
@@ -347,8 +327,7 @@ class OriginRow:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RawMessage:
+class RawMessage(Struct, frozen=True, gc=False):
     """A verified message before it is processed; `body` is sealed."""
 
     id: int
@@ -361,8 +340,7 @@ class RawMessage:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(Struct, frozen=True, gc=False):
     """Who changed what from where."""
 
     at_ms: int

@@ -7,7 +7,7 @@ the trail, not applied (P7). The same order by webhook and by file is one order:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
 from cloud_core.domain.policy import HOUR_MS
@@ -147,6 +147,7 @@ def _create(ws: WorkingSet, incoming: IncomingOrder, actor: str) -> str:
     )
     order = _with_division(order, event)
     ws.add_order(order)
+    ws.contacts.loaded(order.id, None)
     ws.trail(order.id, "created", actor)
     _write_lines(ws, order.id, event)
     _write_contact(ws, order.id, incoming)

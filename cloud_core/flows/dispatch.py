@@ -6,7 +6,7 @@ drawn when it is first sent, by the process that holds the agent's site.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import DrawCommands, OutgoingCommand, SettleShopCall
 from cloud_core.domain.rows import AgentState

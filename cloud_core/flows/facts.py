@@ -8,11 +8,11 @@ is never thrown away: its stock effect is booked where it happened and an incide
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cloud_core.domain.progress import GONE, RANK, moves_forward
 from cloud_core.domain.rows import Incident, Shipment, ShipmentLine, ShopCall

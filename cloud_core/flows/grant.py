@@ -6,7 +6,7 @@ grant (P6, P12). With no free number the accepted offer waits, alarmed, its dead
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.rows import Shipment, Waybill
 from cloud_core.flows.own import note, settle_order

@@ -7,7 +7,7 @@ old card may have printed comes up as unknown.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import GreetAgent, SeeAgent
 from cloud_core.domain.policy import DAY_MS

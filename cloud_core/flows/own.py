@@ -7,9 +7,8 @@ a timer (P9). Taking an un-granted shipment back fences the old agent with the n
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from cloud_core.domain.hours import is_open
 from cloud_core.domain.master import AgentInfo
@@ -84,6 +83,7 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
         codec.encode(offer),
         shipment_id=shipment.id,
         ttl_s=ws.policy.offer_ttl_s,
+        fresh=True,
     )
     note(ws, owned, f"{shipment.state}>offered", actor)
     settle_order(ws, order.id)

@@ -7,8 +7,9 @@ order again meanwhile, its new, still un-owned shipment gives way to the one tha
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.rows import Hold, Incident, Order, OrderLine, Shipment, ShipmentLine

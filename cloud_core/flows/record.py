@@ -7,7 +7,7 @@ is quarantined alone and acknowledged; it never stops the rows behind it (P11).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import RecordBatch
 from cloud_core.domain.rows import EventRow, OriginRow, Stream

@@ -6,7 +6,7 @@ what it still keeps. A person may waive an agent that is gone.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import WaiveAgent
 from cloud_core.domain.rows import AgentState, Audit

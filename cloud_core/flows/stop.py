@@ -6,7 +6,7 @@ back only by the bench's own `task.stopped`. One that has left becomes an interc
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH

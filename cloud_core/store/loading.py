@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, Row, Select, Table, and_, func, or_, select
 
 from cloud_core.domain import rows as r
@@ -24,7 +24,7 @@ _IN_MAX = 500
 
 def columns(table: Table, kind: type[Any]) -> list[Any]:
     """The table's columns in the order of the row class's fields."""
-    return [table.c[f.name] for f in dataclasses.fields(kind)]
+    return [table.c[f.name] for f in msgspec.structs.fields(kind)]
 
 
 def _select(table: Table, kind: type[Any]) -> Select[Any]:

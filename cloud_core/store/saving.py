@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Table
 
 from cloud_core.domain import rows as r
@@ -98,7 +99,7 @@ def save(connection: Connection, ws: WorkingSet) -> None:
 def _plan(table: Table, kind: type[Any], mark: str) -> _Plan:
     plan = _plans.get((table.name, mark))
     if plan is None:
-        names = [f.name for f in dataclasses.fields(kind)]
+        names = [f.name for f in msgspec.structs.fields(kind)]
         keys = [c.name for c in table.primary_key.columns]
         rest = [n for n in names if n not in keys]
         listed = ", ".join(names)

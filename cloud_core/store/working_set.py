@@ -8,8 +8,9 @@ in bulk is fetched alone, inside the same transaction; None means that the row d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
 
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
@@ -346,8 +347,14 @@ class WorkingSet:
         *,
         shipment_id: str = "",
         ttl_s: int | None = None,
+        fresh: bool = False,
     ) -> None:
-        """Put a command into the outbox; the same id is never queued twice."""
+        """Put a command into the outbox; the same id is never queued twice.
+
+        `fresh`: the id names a token that was made in this commit, so no row can have it.
+        """
+        if fresh:
+            self.outbox.loaded(command_id, None)
         if self.outbox.get(command_id) is not None:
             return
         self.outbox.put(
