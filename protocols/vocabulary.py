@@ -144,6 +144,7 @@ EVENT_ZH: Final = {
     "command.received": "指令已收下",
     "offer.accepted": "已接单",
     "offer.rejected": "已拒单",
+    "grant.stored": "授权已收下",
     "try.accepted": "抢单应答",
     "task.started": "开始作业",
     "item.picked": "已拣货",
