@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from cloud_core.domain.sheet import Sheet
 from cloud_core.domain.shop_order import Division, Parsed
@@ -197,4 +197,38 @@ class SheetReader(Protocol):
 
     def __call__(self, raw: bytes, file_name: str) -> Sheet:
         """The first sheet, bounded. Raises `Rejected` when the file as a whole is refused."""
+        ...
+
+
+# --- carriers ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sorting:
+    """Marks for a carrier's sorters: the big code (大头笔 / 三段码) and the bag (集包地)."""
+
+    code: str
+    bag: str
+
+
+class Carrier(Protocol):
+    """One carrier's numbers and sorting marks. Real: one folder each in `carriers/`."""
+
+    def is_number(self, number: str) -> bool:
+        """Whether `number` has the shape of this carrier's waybills."""
+        ...
+
+    def sort(self, province_code: str, city_code: str, district_code: str) -> Sorting:
+        """The sorting marks for a destination given by official division codes ("" = unknown)."""
+        ...
+
+
+# --- the write queue ---------------------------------------------------------------------------
+
+
+class Submit(Protocol):
+    """Hands a command to the one write queue. Real: the committer's thread; tests: inline."""
+
+    async def __call__(self, command: object) -> Any:
+        """The command's result once it is committed; raises what refused it."""
         ...

@@ -133,11 +133,11 @@ def check(values: Mapping[str, Any]) -> Settings:
 def reference() -> str:
     """The text of `docs/SETTINGS.md`: every key with its default, environment name and meaning."""
     lines = [
-        "# Settings of `cloud-core`",
+        "## cloud-core",
         "",
-        "Printed by `cloud-core settings`; a test keeps this page and the program in step.",
-        f"A TOML file (`--config`) and the environment (`{ENV_PREFIX}` + the key in capitals, wins",
-        "over the file). Unknown keys are refused. Secrets are never settings: they stand in files.",
+        "Printed by `cloud-core settings`; a test keeps this part and the program in step.",
+        f"A TOML file (`--config`), then the environment (`{ENV_PREFIX}` + the key in capitals),",
+        "which wins. Unknown keys are refused. Secrets are never settings: they stand in files.",
         "",
         "| key | default | environment | meaning |",
         "|---|---|---|---|",

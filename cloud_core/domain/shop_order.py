@@ -6,6 +6,7 @@ This module must not know HTTP, SQL or any one shop.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -101,6 +102,19 @@ class ShopEvent:
     remark: str = ""
     ship_deadline_ms: int | None = None
     refund_id: str = ""
+
+
+def fingerprint(event: ShopEvent) -> str:
+    """What an event id stands for: 32 hex characters over what the shop said of its order.
+
+    The same id with another fingerprint is refused (P8). Times and versions are left out, because a
+    dialect fills them from the moment of receipt when a shop sends none.
+    """
+    place = event.division.district_code if event.division else ""
+    where = event.receiver.detail_masked if event.receiver else ""
+    lines = ",".join(f"{line.sku}*{line.quantity}*{line.price_fen}" for line in event.lines)
+    text = f"{event.native_id}|{event.kind}|{event.amount_fen}|{event.refund_id}|{place}|{where}|"
+    return hashlib.blake2b((text + lines).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

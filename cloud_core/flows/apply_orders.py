@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
 from cloud_core.domain.policy import HOUR_MS
 from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
-from cloud_core.domain.shop_order import ShopEvent, ShopEventKind
+from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
 from cloud_core.flows.own import own, settle_order
 from cloud_core.flows.stop import stop
 from cloud_core.store.working_set import WorkingSet
@@ -84,16 +84,16 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
 def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) -> tuple[str, str]:
     event = incoming.event
     seen = ws.seen.get((command.channel, event.dedupe_key))
-    fingerprint = f"{event.native_id}|{event.kind}|{event.version}"
+    stands_for = fingerprint(event)
     if seen is not None:
-        if seen.result != fingerprint:
+        if seen.result != stands_for:
             raise Rejected(
                 "id_reused", "消息编号已用于另一条消息", "message id was used before", field="id"
             )
         order = ws.order_by_native(event.channel, event.native_id)
         return "duplicate", order.id if order else ""
     _check_skus(ws, event)
-    ws.seen.put(SeenKey(command.channel, event.dedupe_key, ws.now_ms, fingerprint))
+    ws.seen.put(SeenKey(command.channel, event.dedupe_key, ws.now_ms, stands_for))
     order = ws.order_by_native(event.channel, event.native_id)
     actor = command.actor or f"channel:{command.channel}"
     if event.kind is ShopEventKind.UNMAPPED:

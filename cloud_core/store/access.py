@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from cloud_core.domain.access import ApiKey
 from cloud_core.domain.rows import Audit
-from cloud_core.store.engine import writer
+from cloud_core.store.engine import changing, reading
 from cloud_core.store.schema import api_key, audit
 
 USED_EVERY_MS = 3_600_000
@@ -27,7 +27,7 @@ class KeyRegister:
 
     def create(self, key: ApiKey, by: Audit) -> None:
         """Keep a new key and the audit row of its creator, in one commit."""
-        with writer(self._engine).begin() as connection:
+        with changing(self._engine) as connection:
             connection.execute(
                 insert(api_key),
                 {
@@ -39,20 +39,20 @@ class KeyRegister:
 
     def find(self, key_hash: str) -> ApiKey | None:
         """The key with this hash, revoked or not."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(select(api_key).where(api_key.c.hash == key_hash)).first()
         return _key(row) if row else None
 
     def all(self) -> list[ApiKey]:
         """Every key, newest first."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(select(api_key).order_by(api_key.c.created_ms.desc())).all()
         return [_key(row) for row in rows]
 
     def revoke(self, key_id: str, now_ms: int, by: Audit) -> bool:
         """Revoke a live key; False when there is none with this id."""
         live = (api_key.c.id == key_id) & api_key.c.revoked_ms.is_(None)
-        with writer(self._engine).begin() as connection:
+        with changing(self._engine) as connection:
             changed = connection.execute(update(api_key).where(live).values(revoked_ms=now_ms))
             if changed.rowcount:
                 write_audit(connection, [by])
@@ -62,14 +62,12 @@ class KeyRegister:
         """Remember that a key is in use, at most once an hour."""
         if key.used_ms is not None and now_ms - key.used_ms < USED_EVERY_MS:
             return
-        with writer(self._engine).begin() as connection:
-            connection.execute(
-                update(api_key).where(api_key.c.id == key.id).values(used_ms=now_ms)
-            )
+        with changing(self._engine) as connection:
+            connection.execute(update(api_key).where(api_key.c.id == key.id).values(used_ms=now_ms))
 
     def audit(self, by: Audit) -> None:
         """Write one audit row in a commit of its own."""
-        with writer(self._engine).begin() as connection:
+        with changing(self._engine) as connection:
             write_audit(connection, [by])
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
 from protocols.errors import Unavailable
 
@@ -75,6 +78,26 @@ def writer(engine: Engine) -> Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A read connection. Raises `Unavailable("database")` when the database cannot answer."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise _unavailable(error) from error
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Connection]:
+    """A write transaction, committed at the end. Raises `Unavailable("database")`."""
+    try:
+        with writer(engine).begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise _unavailable(error) from error
+
+
 class ServeLock:
     """Held by the one `serve` of a SQLite database; the kernel frees it when the process ends."""
 
@@ -118,6 +141,10 @@ class ServeLock:
             return True
         self.release()
         return False
+
+
+def _unavailable(error: DBAPIError) -> Unavailable:
+    return Unavailable("database", "数据库暂时不可用", f"the database cannot answer: {error.orig}")
 
 
 def _with_driver(url: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Engine,
     RowMapping,
     Select,
+    Table,
     and_,
     exists,
     func,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
+from cloud_core.store.engine import reading
 
 PAGE_MAX = 200
 DETAIL_ROWS_MAX = 1_000
@@ -49,6 +51,20 @@ _SHIPMENT_COLUMNS = (
 )  # fmt: skip
 
 
+_MASTER: Mapping[str, tuple[Table, frozenset[str]]] = {
+    "skus": (t.sku, frozenset()),
+    "shelf_locations": (t.shelf_location, frozenset()),
+    "warehouses": (t.warehouse, frozenset()),
+    "agents": (t.agent, frozenset({"secret_hash"})),
+    "stations": (t.station, frozenset()),
+    "carriers": (t.carrier, frozenset()),
+    "transit_days": (t.carrier_transit, frozenset()),
+    "opening_stock": (t.stock, frozenset({"version"})),
+    "waybill_numbers": (t.waybill, frozenset()),
+}
+"""The table of each kind of master data, and columns that are not shown."""
+
+
 class Views:
     """Reads over one engine; safe to call from any thread."""
 
@@ -59,7 +75,7 @@ class Views:
 
     def tracking(self, token: str) -> Tracking | None:
         """The order behind a tracking token, expired or not; None when there is none."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found = select(*_ORDER_COLUMNS).where(t.orders.c.track_token == token)
             order = connection.execute(found).mappings().first()
             return _tracking(connection, order) if order else None
@@ -91,13 +107,13 @@ class Views:
                 )
             )
         wanted = wanted.order_by(t.orders.c.created_ms.desc(), t.orders.c.id.desc())
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(wanted.limit(min(limit, PAGE_MAX))).mappings()
             return [_plain_order(row) for row in found]
 
     def order(self, name: str) -> Json | None:
         """One order by any of its ids, with lines, shipments, masked contact, incidents, trail."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             found = select(*_ORDER_COLUMNS).where(t.orders.c.id.in_(_ids_named(name))).limit(1)
             row = connection.execute(found).mappings().first()
             return _order_detail(connection, row) if row else None
@@ -107,7 +123,7 @@ class Views:
         wanted = select(*_SHIPMENT_COLUMNS).where(
             or_(t.shipment.c.id == name.upper(), t.shipment.c.waybill == name)
         )
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(wanted.limit(1)).mappings().first()
             if row is None:
                 return None
@@ -151,6 +167,26 @@ class Views:
         )
         return [{**row, "detail": _json(row["detail"])} for row in self._rows(wanted, 10_000)]
 
+    def master(self, kind: str, *, start: int, limit: int) -> list[Json]:
+        """Rows of one kind of master data by their key, `limit` (1..200) from row `start` on."""
+        table, hidden = _MASTER[kind]
+        shown = [column for column in table.c if column.name not in hidden]
+        wanted = select(*shown).order_by(*table.primary_key.columns).offset(start)
+        rows = self._rows(wanted, min(limit, PAGE_MAX))
+        if kind == "skus":
+            self._add_barcodes(rows)
+        return rows
+
+    def _add_barcodes(self, rows: Sequence[Json]) -> None:
+        c = t.sku_barcode.c
+        wanted = select(c.sku, c.barcode).where(c.sku.in_([row["id"] for row in rows]))
+        of_sku: dict[str, list[str]] = {}
+        with reading(self._engine) as connection:
+            for sku, barcode in connection.execute(wanted.order_by(c.barcode)):
+                of_sku.setdefault(sku, []).append(barcode)
+        for row in rows:
+            row["barcodes"] = of_sku.get(row["id"], [])
+
     def audit(self, *, limit: int) -> list[Json]:
         """Who changed what, newest first."""
         return self._rows(select(t.audit).order_by(t.audit.c.id.desc()), limit)
@@ -164,9 +200,16 @@ class Views:
         ).where(raw.c.id == raw_id)  # fmt: skip
         return next(iter(self._rows(wanted, 1)), None)
 
+    def seen(self, channel: str, keys: Sequence[str]) -> dict[str, str]:
+        """What the event ids among `keys` (at most 500) stood for, if they came before."""
+        c = t.seen_key.c
+        wanted = select(c.key, c.result).where(c.scope == channel, c.key.in_(keys))
+        with reading(self._engine) as connection:
+            return dict(connection.execute(wanted).tuples().all())
+
     def counts(self) -> Json:
         """Numbers for the metrics page: one small grouped statement a table."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return {
                 "orders": _grouped(connection, t.orders.c.state),
                 "alarms": _count(connection, t.alarm.c.closed_ms),
@@ -182,11 +225,11 @@ class Views:
 
     def ping(self) -> None:
         """Raise the database's error when it cannot be read."""
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             connection.execute(select(literal(1))).one()
 
     def _rows(self, wanted: Select[Any], limit: int) -> list[Json]:
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [dict(row) for row in connection.execute(wanted.limit(limit)).mappings()]
 
 

@@ -1,0 +1,127 @@
+"""The HTTP application: routes, one canonical log line a request, one shape of refusal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud_core import logs
+from cloud_core.api import health, intake, master, staff, tracking
+from cloud_core.api.doors import Doors
+from cloud_core.api.errors import answer
+from cloud_core.pages import tracking as pages
+from protocols.errors import PacklineError, Rejected, Unavailable
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+_log = logs.get("api")
+_DESCRIPTION = """
+云仓一件代发核心接口。店铺以签名推送订单；员工与程序以 `Authorization: Bearer pk_…` 调用；
+买家打开 `/t/{token}`。所有错误同一形状：`code` 稳定不变，`field` 指出问题字段，
+`message_zh` / `message_en` 为说明，`details` 为逐条问题。
+
+Every refusal has one shape; times are milliseconds UTC (`*_ms`), money is fen (`*_fen`).
+"""
+
+
+def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application over `doors`; `lifespan` starts and stops the loops beside it."""
+    app = FastAPI(
+        title="Packline cloud core",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # its page loads from a CDN
+        redoc_url=None,
+        openapi_tags=[
+            {"name": "intake", "description": "订单进入 · orders come in"},
+            {"name": "staff", "description": "员工与程序 · staff and programs"},
+            {"name": "master", "description": "主数据 · master data"},
+            {"name": "buyer", "description": "买家 · the buyer"},
+            {"name": "health", "description": "运行状况 · health"},
+        ],
+    )
+    app.state.doors = doors
+    for router in (intake.router, staff.router, master.router, tracking.router, health.router):
+        app.include_router(router)
+    app.add_exception_handler(PacklineError, _refuse)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _internal)
+    app.add_middleware(CanonicalLine, doors=doors)
+    return app
+
+
+class CanonicalLine:
+    """One log line and one count a request, by route template: paths may hold secret tokens."""
+
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self._app, self._doors = app, doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and note its status and time."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._doors.metrics.answered(scope["method"], route, status, seconds)
+            _log.info(
+                "http.request_answered", method=scope["method"], route=route, status=status,
+                ms=round(seconds * 1000, 1), key=scope.get("packline.key", ""),
+                source=(scope.get("client") or ("",))[0],
+            )  # fmt: skip
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PacklineError)
+    if isinstance(error, Unavailable) and error.code not in ("rate_limited",):
+        _log.warning("http.request_unavailable", code=error.code, reason=error.en)
+    return answer(error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        {"field": ".".join(str(part) for part in item["loc"][1:]), "message": item["msg"]}
+        for item in error.errors()
+    ]
+    field = problems[0]["field"] if problems else ""
+    refused = Rejected(
+        "request_invalid", f"请求参数 {field} 不正确", f"parameter {field} is not valid",
+        field=field,
+    )  # fmt: skip
+    return answer(refused, problems)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if request.url.path.startswith("/t/"):
+        return Response(
+            pages.draw_notice("track_unknown"), 404, pages.headers(), "text/html; charset=utf-8"
+        )
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request_invalid")
+    refused = Rejected(code, "没有这个地址或方法", str(error.detail), field="path")
+    return answer(refused, headers=dict(error.headers or {}))
+
+
+async def _internal(request: Request, error: Exception) -> Response:
+    _log.error("http.request_failed", error=type(error).__name__, exc_info=error)
+    return answer(Rejected("internal", "系统内部错误，已记录", "an internal error, logged"))

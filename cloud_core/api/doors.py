@@ -1,0 +1,55 @@
+"""What the HTTP routes are given: readers, registers, the write queue and limits; no globals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cloud_core.api.metrics import Metrics
+from cloud_core.api.rates import Rates
+from cloud_core.flows.import_master import MasterDoor
+from cloud_core.flows.ingest import Ingest
+from cloud_core.ports import Clock, Submit
+from cloud_core.store.access import KeyRegister
+from cloud_core.store.channel_rows import ChannelRegister
+from cloud_core.store.views import Views
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the HTTP door, from the settings."""
+
+    event_body_max_bytes: int = 5_000_000
+    file_body_max_bytes: int = 20_000_000
+    channel_per_min: int = 6_000
+    api_per_min: int = 1_200
+    anonymous_per_min: int = 60
+    public_url: str = "http://127.0.0.1:8080"
+    trusted_proxies: frozenset[str] = frozenset()
+
+
+class Doors:
+    """Everything a route may use; one per application, kept in `app.state.doors`."""
+
+    def __init__(
+        self,
+        *,
+        views: Views,
+        keys: KeyRegister,
+        channels: ChannelRegister,
+        ingest: Ingest,
+        master: MasterDoor,
+        submit: Submit,
+        clock: Clock,
+        limits: Limits,
+        on_raw: Callable[[], None],
+        health: Callable[[], dict[str, str]],
+    ) -> None:
+        self.views, self.keys, self.channels = views, keys, channels
+        self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
+        self.limits, self.on_raw, self.health = limits, on_raw, health
+        self.metrics = Metrics()
+        self.channel_rates = Rates(limits.channel_per_min)
+        self.key_rates = Rates(limits.api_per_min)
+        self.page_rates = Rates(limits.anonymous_per_min)
+        self.refusal_rates = Rates(limits.anonymous_per_min)

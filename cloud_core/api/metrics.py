@@ -1,0 +1,59 @@
+"""Numbers about the HTTP door and the store as Prometheus text; no ids, no personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The registry of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "packline_http_requests", "HTTP requests answered", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "packline_http_seconds", "Seconds to answer", ["route"], registry=self.registry,
+            buckets=_SECONDS,
+        )  # fmt: skip
+        self._events = Counter(
+            "packline_shop_events", "Shop events by what the door made of them",
+            ["channel", "result"], registry=self.registry,
+        )  # fmt: skip
+        self._orders = Gauge(
+            "packline_orders", "Orders by state", ["state"], registry=self.registry
+        )
+        self._open = Gauge(
+            "packline_open", "Things waiting: alarms, incidents, quarantine, messages, calls",
+            ["kind"], registry=self.registry,
+        )  # fmt: skip
+        self._online = Gauge("packline_agents_online", "Agents online", registry=self.registry)
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def shop_events(self, channel: str, result: str, count: int) -> None:
+        """Count events of one request by result."""
+        if count:
+            self._events.labels(channel, result).inc(count)
+
+    def render(self, counts: Mapping[str, Any]) -> bytes:
+        """The page, with gauges set from `store.views.Views.counts`."""
+        self._orders.clear()
+        for state, number in counts["orders"].items():
+            self._orders.labels(state).set(number)
+        for kind in ("alarms", "incidents", "quarantine", "raw_open", "shop_calls_open",
+                     "commands_open"):  # fmt: skip
+            self._open.labels(kind).set(counts[kind])
+        self._online.set(counts["agents_online"])
+        return generate_latest(self.registry)
