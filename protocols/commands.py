@@ -132,9 +132,13 @@ class Fences(Struct, frozen=True):
 
 
 class ResyncDone(Struct, frozen=True):
-    """`resync_done`: every fence and open grant for this floor epoch has been sent before it."""
+    """`resync_done`: with the commands it `needs`, this floor epoch is whole again.
+
+    An agent that misses one of them does not confirm this command, so that it comes again.
+    """
 
     epoch: EpochId
+    needs: Annotated[list[Id], Meta(max_length=limits.RESYNC_COMMANDS_MAX)] = []
 
 
 class Reprint(Struct, frozen=True):

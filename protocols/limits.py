@@ -38,6 +38,8 @@ BARCODES_MAX: Final = 20
 FENCES_MAX: Final = 400
 RECEIPTS_MAX: Final = 200
 PRINTERS_MAX: Final = 32
+RESYNC_COMMANDS_MAX: Final = 1_500
+"""Commands one resynchronisation may consist of; more and a person must step in."""
 EPOCHS_KEPT_MAX: Final = 64
 
 WINDOW_BATCHES: Final = 8

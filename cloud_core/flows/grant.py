@@ -51,8 +51,8 @@ def grant(ws: WorkingSet, shipment: Shipment, *, actor: str) -> Shipment:
     return granted
 
 
-def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str = "") -> None:
-    """Queue the grant of a shipment; `suffix` tells a re-issued one from the first."""
+def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str = "") -> str:
+    """Queue the grant of a shipment; `suffix` tells a re-issued one from the first. Its id."""
     order = ws.orders.get(shipment.order_id)
     assert order is not None
     info = ws.master.warehouses[shipment.warehouse]
@@ -78,13 +78,9 @@ def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str
         reissue,
     )
     token = shipment.token
-    ws.send(
-        f"grant:{shipment.id}:{token.core_epoch}.{token.n}{suffix}",
-        shipment.agent,
-        "grant",
-        codec.encode(body),
-        shipment_id=shipment.id,
-    )
+    command_id = f"grant:{shipment.id}:{token.core_epoch}.{token.n}{suffix}"
+    ws.send(command_id, shipment.agent, "grant", codec.encode(body), shipment_id=shipment.id)
+    return command_id
 
 
 def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:

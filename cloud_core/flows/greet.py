@@ -147,12 +147,18 @@ def _resync(ws: WorkingSet, agent: str, stream: Stream, position: StreamPosition
         for s in shipments
         if s not in live and not (s.agent == agent and s.state == "offered" and not s.stop)
     ]
+    needs: list[str] = []
     for start in range(0, len(fences), limits.FENCES_MAX):
         part = fences[start : start + limits.FENCES_MAX]
-        ws.send(f"fences:{agent}:{epoch}:{start}", agent, "fences", codec.encode(Fences(part)))
+        needs.append(f"fences:{agent}:{epoch}:{start}")
+        ws.send(needs[-1], agent, "fences", codec.encode(Fences(part)))
     for shipment in live:
-        _reissue(ws, shipment, epoch)
-    ws.send(f"resync_done:{agent}:{epoch}", agent, "resync_done", codec.encode(ResyncDone(epoch)))
+        needs += _reissue(ws, shipment, epoch)
+    if len(needs) > limits.RESYNC_COMMANDS_MAX:
+        ws.alarm("resync_too_large", agent, f"代理 {agent} 的重新同步超过 {len(needs)} 条指令")
+        needs = needs[-limits.RESYNC_COMMANDS_MAX :]
+    done = ResyncDone(epoch, needs)
+    ws.send(f"resync_done:{agent}:{epoch}", agent, "resync_done", codec.encode(done))
     current = ws.streams.get((agent, "floor", epoch))
     assert current is not None
     ws.streams.put(replace(current, resynced=1))
@@ -164,22 +170,18 @@ def _fence(ws: WorkingSet, shipment: Shipment) -> Token:
     return Token(ws.core_epoch, shipment.token_n + 1)
 
 
-def _reissue(ws: WorkingSet, shipment: Shipment, epoch: str) -> None:
-    """Send a granted shipment again; its label may have come out before."""
-    if shipment.stop == "stopping":
-        granted = replace(shipment, token_n=shipment.token_n - 1)
-        send_grant(ws, granted, reissue=True, suffix=f":{epoch}")
-        body = Cancel(shipment.id, shipment.token, "stopping", shipment.order_id, True)
-        ws.send(
-            f"cancel:{shipment.id}:{shipment.token_epoch}.{shipment.token_n}:{epoch}",
-            shipment.agent,
-            "cancel",
-            codec.encode(body),
-            shipment_id=shipment.id,
-        )
-    else:
-        send_grant(ws, shipment, reissue=True, suffix=f":{epoch}")
+def _reissue(ws: WorkingSet, shipment: Shipment, epoch: str) -> list[str]:
+    """Send a granted shipment again; its label may have come out before. Returns command ids."""
+    suffix = f":{epoch}"
     note(ws, shipment, "reissued", "core")
+    if shipment.stop != "stopping":
+        return [send_grant(ws, shipment, reissue=True, suffix=suffix)]
+    granted = replace(shipment, token_n=shipment.token_n - 1)
+    again = send_grant(ws, granted, reissue=True, suffix=suffix)
+    body = Cancel(shipment.id, shipment.token, "stopping", shipment.order_id, True)
+    cancel = f"cancel:{shipment.id}:{shipment.token_epoch}.{shipment.token_n}{suffix}"
+    ws.send(cancel, shipment.agent, "cancel", codec.encode(body), shipment_id=shipment.id)
+    return [again, cancel]
 
 
 def _supersede(ws: WorkingSet, agent: str) -> None:

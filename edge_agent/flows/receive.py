@@ -14,12 +14,13 @@ import msgspec
 from msgspec import Struct
 
 from edge_agent.domain import moment
-from edge_agent.domain.task import Line, Task, TaskState
+from edge_agent.domain.task import OPEN, Line, Task, TaskState
 from edge_agent.flows import bench, print_label, purge, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, inbox, jobs, meta, tasks
 from edge_agent.journal.inbox import Receipt
 from edge_agent.journal.tx import Tx
+from edge_agent.ports import Connection
 from protocols import codec, commands, events, limits
 from protocols.errors import Corrupt, Rejected
 from protocols.messages import Command, DesiredConfig, Token
@@ -49,6 +50,8 @@ def receive(tx: Tx, arrived: Sequence[Command], at: Bench) -> Taken:
             continue
         known = inbox.receipt_of(tx.db, command.id)
         if known is None:
+            if _too_early(tx, command):
+                continue  # no receipt: the core sends it again
             code = _execute(tx, command, at)
             _note(tx, command, code)
             if code:
@@ -77,6 +80,17 @@ def configure(tx: Tx, config: DesiredConfig) -> bool:
     meta.put(tx.db, "cfg_personal_hours", config.personal_hours)
     meta.put(tx.db, "cfg_warehouse_name", config.warehouse_name)
     return True
+
+
+def config_rev(db: Connection) -> int:
+    """The revision of the configuration kept, 0 if none."""
+    return meta.number(db, "cfg_rev")
+
+
+def open_tasks(db: Connection) -> int:
+    """Tasks that somebody still has to do something about."""
+    found = tasks.counts(db)
+    return sum(found.get(state.value, 0) for state in OPEN)
 
 
 def _receipt(tx: Tx, ids: list[str], refused: list[tuple[str, str]]) -> None:
@@ -190,6 +204,18 @@ def _print_blob(tx: Tx, command: Command, body: commands.PrintBlob, at: Bench) -
     raise Rejected(
         "blob_unsupported", "本机还不支持打印图片", "this agent prints no blobs", field="kind"
     )
+
+
+def _too_early(tx: Tx, command: Command) -> bool:
+    """Whether this ends a resynchronisation of which a command is still on its way."""
+    if command.k != "resync_done":
+        return False
+    try:
+        body = codec.decode_command_body(command)
+    except Corrupt:
+        return False
+    assert isinstance(body, commands.ResyncDone)
+    return any(inbox.receipt_of(tx.db, needed) is None for needed in body.needs)
 
 
 def _asked(tx: Tx, shipment: str, token: Token) -> Task | None:
