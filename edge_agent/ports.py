@@ -21,10 +21,8 @@ class Clock(Protocol):
     """The two clocks of the machine. Real: the kernel's; simulated: virtual time."""
 
     def now(self) -> Now:
-        """Wall clock and CLOCK_BOOTTIME, in ms."""
+        """Wall clock and CLOCK_BOOTTIME, in ms. Waiting is the event loop's own business."""
         ...
-
-    async def sleep(self, seconds: float) -> None: ...
 
 
 class Ids(Protocol):

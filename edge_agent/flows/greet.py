@@ -59,6 +59,11 @@ def fresh(db: Connection) -> bool:
     return current is None or bench.resynced_epoch(db) != current.id
 
 
+def core_epoch(db: Connection) -> int:
+    """The core epoch this agent last saw, 0 if none."""
+    return meta.number(db, "core_epoch")
+
+
 def welcome_floor(tx: Tx, welcome: Welcome) -> Greeted:
     """Settle the floor stream with the core's answer and open the way for printing.
 

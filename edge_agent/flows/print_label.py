@@ -31,8 +31,11 @@ _STATE_EVENT = {
     PrintState.FAILED: "label.failed",
     PrintState.HELD: "label.held",
 }
-_MACHINE_RELEASES = ("expired", "clock", "cancelled", "stale_token", "boot_without_core")
-"""Reasons a recovered printer does not cure."""
+_PRINTER_REASONS = frozenset(
+    {"paper_out", "cover_open", "paper_jam", "ribbon_out", "paused", "offline", "no_answer",
+     "printer_error", "stalled", "broken"}
+)  # fmt: skip
+"""Reasons of `held` and `failed` (nothing left us) that a recovered printer cures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +147,13 @@ def core_heard(tx: Tx) -> int:
 
 def printer_ready(tx: Tx, printer: str) -> int:
     """The printer is well again: what waited for it, or failed with nothing sent, queues again."""
-    return _release_where(
-        tx,
-        lambda placed: placed.printer == printer and placed.job.reason not in _MACHINE_RELEASES,
-    )
+    return _release_where(tx, lambda placed: _cured_by(placed, printer))
+
+
+def waits_for(db: Connection, printer: str) -> bool:
+    """Whether a label would queue again now that the printer is well."""
+    waiting = jobs.in_states(db, (PrintState.HELD, PrintState.FAILED))
+    return any(_cured_by(placed, printer) for placed in waiting)
 
 
 def press_print(tx: Tx, key: PrintKey, operator: str) -> None:
@@ -225,6 +231,10 @@ def _doubt(tx: Tx, placed: Placed, task: Task) -> None:
     job = replace(placed.job, state=PrintState.UNKNOWN, reason="reissue", token=task.token)
     jobs.save(tx.db, replace(placed, job=job))
     _tell(tx, placed, job)
+
+
+def _cured_by(placed: Placed, printer: str) -> bool:
+    return placed.printer == printer and placed.job.reason in _PRINTER_REASONS
 
 
 def _release_where(tx: Tx, wanted: Callable[[Placed], bool]) -> int:

@@ -5,11 +5,13 @@ Between the journal and the sender's window. Rows travel exactly as they were ha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec import Raw
 
 from edge_agent.journal import rows
+from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
 from protocols import codec, limits
 from protocols.messages import Ack, Batch
@@ -62,3 +64,25 @@ def continues(db: Connection, epoch_no: int, ack: Ack) -> bool:
     if epoch is None or ack.have > epoch.last:
         return False
     return ours is None or ours.hex() == ack.hash
+
+
+def remember_acks(tx: Tx, acks: Sequence[tuple[int, int]]) -> None:
+    """Keep how far the core is, as (epoch number, row); it only decides what may age out."""
+    for epoch_no, have in acks:
+        rows.set_acked(tx.db, epoch_no, have)
+
+
+def queued(db: Connection) -> int:
+    """Rows of the current epoch that the core is not known to hold."""
+    epoch = rows.current(db)
+    return 0 if epoch is None else max(0, epoch.last - max(epoch.acked, epoch.base_seq))
+
+
+def oldest_ms(db: Connection) -> int:
+    """Wall time of the oldest such row, 0 if none."""
+    return rows.oldest_unacked_ms(db)
+
+
+def wall_ms_of(db: Connection, epoch_no: int, seq: int) -> int:
+    """Wall time of one row, 0 when it is not here."""
+    return rows.wall_ms_of(db, epoch_no, seq)

@@ -50,6 +50,11 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     return answer
 
 
+def unreadable(reason: str) -> Answer:
+    """The answer to a scan that its reader could not make a code of (a key of `REFUSED_ZH`)."""
+    return refuse(reason, REFUSED_ZH.get(reason, "扫码失败, 请重扫"))
+
+
 def lookup(db: Connection, code: str, station: Station) -> list[Known]:
     """What the journal knows under a code: a task, a waybill, an item of the task in hand."""
     if code.startswith(TASK_PREFIX):

@@ -52,6 +52,7 @@ class JournalCore:
         self.boot = 0
         self.inc_base = 0
         self.full = False
+        self.used_bytes = 0
         self._connect = connect
         self._new_epoch = new_epoch
         self._quota_bytes = quota_bytes
@@ -132,7 +133,8 @@ class JournalCore:
     def _publish(self) -> None:
         head = self._head
         self.position = Position(head.epoch_no, head.epoch, head.last)
-        self.full = tables.used_bytes(self.db) >= self._quota_bytes * FULL_SHARE
+        self.used_bytes = tables.used_bytes(self.db)
+        self.full = self.used_bytes >= self._quota_bytes * FULL_SHARE
 
     @staticmethod
     def _only(results: list[Result]) -> None:

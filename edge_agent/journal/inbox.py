@@ -38,7 +38,9 @@ def set_receipt(db: Connection, cmd_ids: list[str], receipt: Receipt) -> None:
 
 def receipt_settled(db: Connection, receipt: Receipt) -> bool:
     """Whether the core holds the receipt row, so that a repeat means it forgot it."""
-    found = db.execute("SELECT acked FROM epoch WHERE no=?", (receipt.epoch_no,)).fetchone()
+    found = db.execute(
+        "SELECT MAX(acked, carried) FROM epoch WHERE no=?", (receipt.epoch_no,)
+    ).fetchone()
     return found is None or int(found[0]) >= receipt.seq
 
 

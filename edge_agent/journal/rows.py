@@ -102,6 +102,14 @@ def oldest_unacked_ms(db: Connection) -> int:
     return 0 if found is None else int(found[0])
 
 
+def wall_ms_of(db: Connection, epoch_no: int, seq: int) -> int:
+    """Wall time of one row, 0 when it is not here."""
+    found = db.execute(
+        "SELECT wall_ms FROM row WHERE epoch_no=? AND seq=?", (epoch_no, seq)
+    ).fetchone()
+    return 0 if found is None else int(found[0])
+
+
 def newest(db: Connection, count: int) -> list[tuple[str, int, bytes, int]]:
     """(epoch, seq, row, wall_ms) of the newest rows, newest first; for people."""
     return db.execute(

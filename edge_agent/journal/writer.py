@@ -43,6 +43,9 @@ class Journal(Protocol):
         """Above 95 % of the quota: no event is taken (red light)."""
         ...
 
+    @property
+    def used_bytes(self) -> int: ...
+
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in the next group commit; its value, or what it raised. Durable on return."""
         ...
@@ -74,6 +77,10 @@ class InlineJournal:
     @property
     def full(self) -> bool:
         return self.core.full
+
+    @property
+    def used_bytes(self) -> int:
+        return self.core.used_bytes
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         """See `Journal.write`."""
@@ -117,6 +124,10 @@ class ThreadJournal:
     @property
     def full(self) -> bool:
         return self._core.full
+
+    @property
+    def used_bytes(self) -> int:
+        return self._core.used_bytes
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to write; results are given back on `loop`."""

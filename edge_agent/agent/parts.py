@@ -1,0 +1,122 @@
+"""What the agent is made of: its ports and the little state that is not in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent.domain.answer import Answer
+from edge_agent.domain.floor_plan import FloorPlan
+from edge_agent.domain.moment import ServerOffset
+from edge_agent.domain.printer_status import SILENT, PrinterStatus
+from edge_agent.domain.sender import Sender
+from edge_agent.flows.bench import Bench
+from edge_agent.journal.writer import Journal
+from edge_agent.ports import Clock, Ids, LabelMaker, Link, Printer, RunBlocking
+from protocols import limits
+from protocols.topics import STREAMS
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything the agent touches the world with.
+
+    `journals` has one entry a stream; `makers` and `printers` one a printer of the plan.
+    `feedback` shows an answer at a station (light, tone); it must not block.
+    """
+
+    clock: Clock
+    ids: Ids
+    link: Link
+    journals: Mapping[str, Journal]
+    printers: Mapping[str, Printer]
+    makers: Mapping[str, LabelMaker]
+    run_blocking: RunBlocking
+    boot_id: str = ""
+    feedback: Callable[[str, Answer], None] = lambda station, answer: None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What `/metrics` tells; counted since the start."""
+
+    scans: dict[str, int] = field(default_factory=dict)
+    commands: int = 0
+    commands_refused: int = 0
+    batches: int = 0
+    acks: int = 0
+    rewinds: int = 0
+    connects: int = 0
+    messages_bad: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def scan(self, tone: str) -> None:
+        self.scans[tone] = self.scans.get(tone, 0) + 1
+
+    def label(self, state: str) -> None:
+        self.labels[state] = self.labels.get(state, 0) + 1
+
+
+class Live:
+    """State of this run, owned by the loop. A crash forgets it and nothing is lost."""
+
+    def __init__(self, plan: FloorPlan, ports: Ports) -> None:
+        self.plan = plan
+        self.ports = ports
+        self.connected = False
+        self.welcomed = False
+        self.core_seen = False
+        self.inc = 0
+        self.offset: ServerOffset | None = None
+        self.batch_max = limits.BATCH_EVENTS_MAX
+        self.acked: dict[tuple[str, int], int] = {}
+        self.printing: set[str] = set()
+        self.core: tuple[int, int] | None = None
+        self.senders: dict[str, Sender] = {stream: Sender() for stream in STREAMS}
+        self.printer_status: dict[str, PrinterStatus] = dict.fromkeys(plan.printers, SILENT)
+        self.wake_upload = {stream: asyncio.Event() for stream in STREAMS}
+        self.wake_printer = {name: asyncio.Event() for name in plan.printers}
+        self.count = Counters()
+        self.group: asyncio.TaskGroup | None = None
+
+    @property
+    def bench(self) -> Bench:
+        """The bench as flows see it now."""
+        return Bench(self.plan, self.offset)
+
+    @property
+    def floor(self) -> Journal:
+        return self.ports.journals["floor"]
+
+    @property
+    def telemetry(self) -> Journal:
+        return self.ports.journals["telemetry"]
+
+    async def write(self, work: Callable[[Any], Any]) -> Any:
+        """One commit on the floor journal; then the sender has something to look at."""
+        result = await self.floor.write(work)
+        self.wake_upload["floor"].set()
+        return result
+
+    def ring_printers(self) -> None:
+        """Labels may have been queued."""
+        for event in self.wake_printer.values():
+            event.set()
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something whose outcome nobody waits for; its failure still ends the agent."""
+        assert self.group is not None
+        self.group.create_task(work)
+
+
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until `event` is set, at most so long; clears it. True if it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True

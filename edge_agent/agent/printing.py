@@ -1,0 +1,108 @@
+"""One worker a printer, its only user: draw, commit, send, book what became of it."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_agent.agent.parts import Live, wait
+from edge_agent.domain.print_job import PrintKey, PrintState
+from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.flows import label_text, print_label
+from protocols.errors import Rejected, Unavailable
+from protocols.events import PrinterChanged
+
+log = logging.getLogger(__name__)
+
+POLL_S = 5.0
+
+
+class PrintWorker:
+    """Takes queued labels of one printer in order; asks the printer how it is in between."""
+
+    def __init__(self, live: Live, name: str) -> None:
+        self._live = live
+        self._name = name
+        self._printer = live.ports.printers[name]
+        self._maker = live.ports.makers[name]
+
+    async def run(self) -> None:
+        """Print what is queued; when idle, look after the printer every few seconds."""
+        while True:
+            try:
+                while await self._print_next():
+                    pass
+            except Unavailable as error:
+                # Nothing was sent: `begin` could not be made durable. Later, then.
+                log.error("label.postponed code=%s", error.code)
+            if not await wait(self._live.wake_printer[self._name], POLL_S):
+                await self._look_after()
+
+    async def _print_next(self) -> bool:
+        """One label from the queue; False when there is none that may go now."""
+        live = self._live
+        epoch = live.floor.position.epoch
+        if not live.floor.read(lambda db: print_label.may_print(db, epoch)):
+            return False
+        placed = live.floor.read(lambda db: print_label.next_for(db, self._name))
+        if placed is None:
+            return False
+        key = placed.job.key
+        data = await self._drawn(key)
+        if data is None:
+            return True
+        size, status, seen = len(data), live.printer_status[self._name], live.core_seen
+        job = await live.write(lambda tx: print_label.begin(tx, key, size, status, core_seen=seen))
+        if job.state is PrintState.SENDING:
+            await self._send(key, data)
+        return job.state is not PrintState.QUEUED
+
+    async def _drawn(self, key: PrintKey) -> bytes | None:
+        live = self._live
+        try:
+            fields = live.floor.read(lambda db: label_text.fields_of(db, key, live.plan))
+            tag = f"{key.number}-{key.revision}"
+            return await live.ports.run_blocking(lambda: self._maker.framed(fields, tag))
+        except Rejected as error:
+            reason = error.code
+        except Exception:
+            log.exception("label.not_drawn number=%s", key.number)
+            reason = "draw_failed"
+        await live.write(lambda tx: print_label.cannot_draw(tx, key, reason))
+        return None
+
+    async def _send(self, key: PrintKey, data: bytes) -> None:
+        """From here on the outcome is booked or, if we die, unknown for good."""
+        live = self._live
+        live.printing.add(self._name)
+        try:
+            outcome = await self._printer.send(
+                data, lambda: live.floor.read(lambda db: print_label.token_live(db, key))
+            )
+            job = await live.write(lambda tx: print_label.finish(tx, key, outcome))
+        finally:
+            live.printing.discard(self._name)
+        live.count.label(job.state.value)
+        log.info("label.settled number=%s revision=%d state=%s bytes=%d reason=%s",
+                 key.number, key.revision, job.state, job.bytes_sent, job.reason)  # fmt: skip
+        await self._note(outcome.status_after)
+
+    async def _look_after(self) -> None:
+        """Ask the printer; when it is well, what waited for it queues again."""
+        status = await self._printer.status()
+        await self._note(status)
+        if status.level not in (PrinterLevel.OK, PrinterLevel.WARN):
+            return
+        waiting = self._live.floor.read(lambda db: print_label.waits_for(db, self._name))
+        if waiting:
+            await self._live.write(lambda tx: print_label.printer_ready(tx, self._name))
+            self._live.wake_printer[self._name].set()
+
+    async def _note(self, status: PrinterStatus) -> None:
+        before = self._live.printer_status[self._name]
+        self._live.printer_status[self._name] = status
+        if (before.level, before.code) != (status.level, status.code):
+            body = PrinterChanged(printer=self._name, status=status.level.value, reason=status.code)
+            log.info("printer.changed printer=%s status=%s reason=%s",
+                     self._name, status.level, status.code)  # fmt: skip
+            await self._live.telemetry.write(lambda tx: tx.append("printer.changed", body))
+            self._live.wake_upload["telemetry"].set()

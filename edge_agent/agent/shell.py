@@ -1,0 +1,149 @@
+"""The agent itself: recover, then run every loop until asked to stop or until one of them fails.
+
+Constructed by bootstrap with real ports and by the simulation with virtual ones. A failure that is
+not a known error family ends `run`; the service manager starts the program again, and `recover`
+makes of the journal what the journal can prove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from edge_agent.agent import view
+from edge_agent.agent.parts import Live, Ports
+from edge_agent.agent.printing import PrintWorker
+from edge_agent.agent.session import Session
+from edge_agent.agent.upkeep import Upkeep
+from edge_agent.agent.uploading import Uploader
+from edge_agent.domain.answer import Answer, mind
+from edge_agent.domain.floor_plan import FloorPlan
+from edge_agent.domain.scan import RepeatFilter
+from edge_agent.flows import print_label, work
+from edge_agent.flows.bench import Bench
+from edge_agent.journal.tx import Tx
+from protocols.errors import Rejected, Unavailable
+from protocols.events import AgentStarted, ScanRefused
+from protocols.topics import STREAMS
+
+log = logging.getLogger(__name__)
+
+FAREWELL_S = 10.0
+Act = Callable[[Tx, Bench], Answer]
+
+
+class Agent:
+    """One warehouse agent. The journals of `ports` are open before it is constructed."""
+
+    def __init__(self, plan: FloorPlan, ports: Ports) -> None:
+        self.live = Live(plan, ports)
+        self.session = Session(self.live)
+        self._repeats = RepeatFilter(plan.repeat_ms)
+        self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Recover, then work until `stop`. Raises what a loop raised (in an exception group)."""
+        live = self.live
+        recovered = await live.write(print_label.recover)
+        started = AgentStarted(
+            sw=live.plan.version,
+            boot_id=live.ports.boot_id,
+            jobs_unknown=recovered.unknown,
+            jobs_held=recovered.held,
+        )
+        await live.telemetry.write(lambda tx: tx.append("agent.started", started))
+        log.info("agent.started boot=%d unknown=%d held=%d",
+                 live.floor.boot, recovered.unknown, recovered.held)  # fmt: skip
+        try:
+            async with asyncio.TaskGroup() as group:
+                live.group = group
+                await live.ports.link.start(self.session.will)
+                tasks = [group.create_task(loop) for loop in self._loops()]
+                self.ready.set()
+                await self._stop.wait()
+                await self._farewell()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.ready.clear()
+            live.group = None
+            await live.ports.link.stop()
+            for printer in live.ports.printers.values():
+                await printer.close()
+
+    def stop(self) -> None:
+        """Ask `run` to end: labels being sent are waited for, up to 10 s."""
+        self._stop.set()
+
+    async def scan(self, station: str, code: str, source: str) -> Answer:
+        """One scan. The answer is given when it is durable, or is an error (P1)."""
+        live = self.live
+        now = live.ports.clock.now()
+        if self._repeats.is_repeat(source, code, now.mono_ms):
+            answer = mind("repeat", "重复扫码, 已忽略")
+        else:
+            answer = await self._answer(lambda tx, at: work.scan(tx, station, code, at))
+        live.ports.feedback(station, answer)
+        live.count.scan(answer.tone)
+        if answer.refused:
+            body = ScanRefused(reason=answer.refused, length=len(code), source=source[:64])
+            live.later(self._tell_refused(body, station))
+        return answer
+
+    async def refuse_scan(self, station: str, reason: str, source: str) -> Answer:
+        """A scan that the scanner's own reader could not make a code of."""
+        answer = work.unreadable(reason)
+        self.live.ports.feedback(station, answer)
+        self.live.count.scan(answer.tone)
+        await self._tell_refused(ScanRefused(reason=reason, source=source[:64]), station)
+        return answer
+
+    async def act(self, act: Act) -> Answer:
+        """Something a person pressed on the status page, as durable as a scan."""
+        return await self._answer(act)
+
+    def status(self) -> dict[str, Any]:
+        """Everything the status page and `/status.json` show; no personal data."""
+        return view.status(self.live)
+
+    async def _answer(self, act: Act) -> Answer:
+        bench = self.live.bench
+        try:
+            answer: Answer = await self.live.write(lambda tx: act(tx, bench))
+        except (Rejected, Unavailable) as error:
+            return Answer("error", "red", error.code, error.zh, refused=error.code)
+        self.live.ring_printers()
+        return answer
+
+    async def _tell_refused(self, body: ScanRefused, station: str) -> None:
+        try:
+            await self.live.telemetry.write(
+                lambda tx: tx.append("scan.refused", body, station=station)
+            )
+        except Unavailable as error:
+            log.warning("telemetry.lost code=%s", error.code)
+        self.live.wake_upload["telemetry"].set()
+
+    def _loops(self) -> list[Any]:
+        live = self.live
+        return [
+            self.session.listen(),
+            self.session.keep_greeting(),
+            Upkeep(live, self.session).run(),
+            *(Uploader(live, stream).run() for stream in STREAMS),
+            *(PrintWorker(live, name).run() for name in live.plan.printers),
+        ]
+
+    async def _farewell(self) -> None:
+        """Let a label that is on its way arrive, and tell the core that we leave."""
+        if self.live.connected:
+            self.session.say_state(on=False)
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                while self.live.printing:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning("agent.left_label_unfinished")

@@ -1,0 +1,64 @@
+"""What time brings: heartbeat, acks written down, label fields purged, old rows pruned."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from edge_agent.agent.parts import Live
+from edge_agent.agent.session import Session
+from edge_agent.flows import purge, upload
+from protocols import limits
+from protocols.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+PURGE_EVERY_BEATS = 60
+"""Heartbeats between two purges: ten minutes."""
+PRUNE_ROUNDS_MAX = 50
+
+
+class Upkeep:
+    """One loop, one heartbeat every `HEARTBEAT_S`."""
+
+    def __init__(self, live: Live, session: Session) -> None:
+        self._live = live
+        self._session = session
+
+    async def run(self) -> None:
+        """Beat; a full or failing disk is reported, never fatal here."""
+        beats = 0
+        while True:
+            try:
+                await self._remember_acks()
+                if beats % PURGE_EVERY_BEATS == 0:
+                    await self._purge()
+            except Unavailable as error:
+                log.error("upkeep.failed code=%s", error.code)
+            await asyncio.sleep(limits.HEARTBEAT_S)
+            beats += 1
+            if self._live.connected:
+                self._session.say_state()
+
+    async def _remember_acks(self) -> None:
+        pending, self._live.acked = self._live.acked, {}
+        for stream, journal in self._live.ports.journals.items():
+            mine = [(no, have) for (name, no), have in pending.items() if name == stream]
+            if mine:
+                await journal.write(partial(upload.remember_acks, acks=mine))
+
+    async def _purge(self) -> None:
+        live = self._live
+        bench = live.bench
+        purged = await live.write(lambda tx: purge.purge_due(tx, bench))
+        if purged:
+            log.info("personal.purged shipments=%d", purged)
+        for _ in range(PRUNE_ROUNDS_MAX):
+            used = live.floor.used_bytes
+            gone = await live.floor.write(partial(purge.prune_floor, at=bench, used_bytes=used))
+            if not gone:
+                break
+        dropped = await live.telemetry.write(lambda tx: purge.prune_telemetry(tx, bench))
+        if dropped:
+            log.warning("telemetry.dropped rows=%d", dropped)

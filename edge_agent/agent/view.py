@@ -1,0 +1,152 @@
+"""What the agent shows of itself: one plain dictionary for page, `/status.json` and metrics.
+
+Reads the journal and the live state; changes nothing. No personal data (P12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from edge_agent.agent.parts import Live
+from edge_agent.domain.print_job import HELD_ZH, PrintState
+from edge_agent.domain.task import OPEN, STATE_ZH, Task
+from edge_agent.flows import bench, print_label, upload
+from edge_agent.journal import jobs, meta, stations, tasks
+from edge_agent.journal.jobs import Placed
+from edge_agent.ports import Connection
+
+TASKS_SHOWN = 60
+JOBS_SHOWN = 40
+SCANS_SHOWN = 30
+
+_JOB_ATTENTION = (
+    PrintState.UNKNOWN,
+    PrintState.HELD,
+    PrintState.FAILED,
+    PrintState.SENDING,
+    PrintState.QUEUED,
+    PrintState.SENT,
+    PrintState.CONFIRMED,
+)
+
+
+def status(live: Live) -> dict[str, Any]:
+    """The whole state for people and machines; times are wall ms of this machine."""
+    now = live.ports.clock.now()
+    floor = live.floor.read(lambda db: _floor(db, live))
+    return {
+        "agent": live.plan.agent,
+        "site": live.plan.site,
+        "version": live.plan.version,
+        "now_ms": now.wall_ms,
+        "boot": live.floor.boot,
+        "link": {
+            "connected": live.connected,
+            "welcomed": live.welcomed,
+            "core_seen": live.core_seen,
+            "connects": live.count.connects,
+            "offset_ms": live.offset.offset_ms if live.offset else None,
+            "clock_off_ms": _clock_off_ms(live, now.mono_ms, now.wall_ms),
+        },
+        "streams": {stream: _stream(live, stream) for stream in live.senders},
+        "journal": {"used_bytes": live.floor.used_bytes, "full": live.floor.full},
+        "printers": {
+            name: {"level": state.level.value, "code": state.code, "reason_zh": state.reason_zh}
+            for name, state in live.printer_status.items()
+        },
+        "counters": asdict(live.count),
+        **floor,
+    }
+
+
+def _floor(db: Connection, live: Live) -> dict[str, Any]:
+    stopping_first = tasks.by_state(db, sorted(OPEN), TASKS_SHOWN)
+    stopping_first.sort(key=lambda task: task.state.value != "stopping")
+    shown: list[Placed] = []
+    for state in _JOB_ATTENTION:
+        shown += jobs.in_states(db, (state,), JOBS_SHOWN - len(shown))
+    return {
+        "open": bench.is_open(db),
+        "resynced": print_label.may_print(db, live.floor.position.epoch),
+        "warehouse": meta.text(db, "cfg_warehouse_name") or live.plan.warehouse_name,
+        "tasks": [_task(task) for task in stopping_first],
+        "task_counts": tasks.counts(db),
+        "jobs": [_job(placed) for placed in shown],
+        "job_counts": jobs.counts(db),
+        "stations": [asdict(station) for station in stations.everyone(db)],
+        "scans": [asdict(scan) for scan in stations.last_scans(db, SCANS_SHOWN)],
+    }
+
+
+def _stream(live: Live, stream: str) -> dict[str, Any]:
+    journal = live.ports.journals[stream]
+    sender = live.senders[stream]
+    position = journal.position
+    current = sender.leg is not None and sender.leg.epoch == position.epoch
+    stored = journal.read(upload.queued)
+    return {
+        "epoch": position.epoch,
+        "last": position.last,
+        "queued": max(0, position.last - sender.acked) if current else stored,
+        "oldest_ms": journal.read(upload.oldest_ms) if not current else _oldest(live, stream),
+        "dropped": journal.read(lambda db: meta.number(db, "dropped")),
+    }
+
+
+def _oldest(live: Live, stream: str) -> int:
+    """Wall time of the first row the core has not acknowledged in this session."""
+    sender = live.senders[stream]
+    leg = sender.leg
+    assert leg is not None
+    return live.ports.journals[stream].read(
+        lambda db: upload.wall_ms_of(db, leg.epoch_no, sender.acked + 1)
+    )
+
+
+def _clock_off_ms(live: Live, mono_ms: int, wall_ms: int) -> int | None:
+    """How far this machine's wall clock is from the server's, positive when ahead."""
+    return None if live.offset is None else wall_ms - live.offset.server_ms(mono_ms)
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "shipment": task.shipment,
+        "order": task.order,
+        "native_id": task.native_id,
+        "waybill": task.waybill,
+        "state": task.state.value,
+        "state_zh": STATE_ZH[task.state.value],
+        "station": task.station,
+        "ship_by_ms": task.ship_by_ms,
+        "notice": task.notice,
+        "lines": [
+            {
+                "sku": line.sku,
+                "name": line.name,
+                "location": line.location,
+                "quantity": line.quantity,
+                "picked": line.picked,
+                "verified": line.verified,
+            }
+            for line in task.lines
+        ],
+    }
+
+
+def _job(placed: Placed) -> dict[str, Any]:
+    job = placed.job
+    return {
+        "kind": job.key.kind,
+        "number": job.key.number,
+        "revision": job.key.revision,
+        "shipment": job.shipment_id,
+        "state": job.state.value,
+        "reason": job.reason,
+        "reason_zh": HELD_ZH.get(job.reason, ""),
+        "printer": placed.printer,
+        "station": placed.station,
+        "queued_ms": job.queued_ms,
+        "bytes_sent": job.bytes_sent,
+        "evidence": job.evidence,
+    }
