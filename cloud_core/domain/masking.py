@@ -18,9 +18,10 @@ HIDDEN_PHONE_DIGITS = 6
 MAX_PHONE_DIGITS = 15  # ITU-T E.164
 MAX_EXTENSION_DIGITS = 6
 MIN_PHONE_DIGITS = 7
+MIN_DASHED_DIGITS = 10  # area code and seven digits
 
 _DIGITS = re.compile(r"[0-9*]+")
-_EXTENSION = re.compile(r"^(.*?\d)\s*(?:-|转|轉|#|,|;|x|ext\.?)\s*(\d{1,6})$", re.IGNORECASE)
+_EXTENSION = re.compile(r"^(.*?\d)\s*(-|转|轉|#|,|;|x|ext\.?)\s*(\d{1,6})$", re.IGNORECASE)
 _MOBILE = re.compile(r"1\d{10}")
 _LANDLINE = re.compile(r"(0\d{2,3})-?(\d{7,8})(?:-(\d{1,6}))?")
 _SERVICE = re.compile(r"([48]00)-?(\d{3})-?(\d{4})")
@@ -82,11 +83,13 @@ def split_extension(phone: str) -> tuple[str, str]:
     """
     text = _COUNTRY.sub("", _to_ascii(phone).strip().replace(" ", ""))
     match = _EXTENSION.match(text)
-    if match is None or (len(_only_digits(match[1])) < MIN_PHONE_DIGITS):
+    if match is None:
         return text, ""
-    if _SERVICE.fullmatch(text):
+    # A dash also groups digits (100-0000-0001): it begins an extension only after a whole number.
+    whole = MIN_DASHED_DIGITS if match[2] == "-" else MIN_PHONE_DIGITS
+    if len(_only_digits(match[1])) < whole:
         return text, ""
-    return match[1], match[2]
+    return match[1], match[3]
 
 
 def normalise_phone(phone: str, *, field: str = "phone") -> Phone:

@@ -1,4 +1,4 @@
-"""The shop side of a test: one address matcher, one clock reading, channel set-ups, short orders."""
+"""The shop side of a test: one address matcher, one clock reading, channels, short orders."""
 
 from __future__ import annotations
 

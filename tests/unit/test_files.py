@@ -127,7 +127,7 @@ def test_a_channels_own_mapping_comes_first_and_can_ignore_columns() -> None:
     header = (*HEADER, "店铺客服", "内部编号")
     raw = csv_of((*GOOD, "样例", "7"), header=header)
     assert refusal(raw) == ("header_unknown", "店铺客服")
-    assert len(read(raw, **{"店铺客服": "-", "内部编号": "-"}).events) == 1
+    assert len(read(raw, 店铺客服="-", 内部编号="-").events) == 1
     assert len(read(raw, **{"*": "-"}).events) == 1
     own = csv_of(GOOD, header=("货单", *HEADER[1:]))
     assert read(own, 货单="native_id").events[0].native_id == "S-1"
@@ -162,7 +162,7 @@ def test_an_xlsx_with_real_numbers_and_dates() -> None:
     assert sheet is not None
     sheet.append(HEADER)
     sheet.append(["S-1", "测试甲", 10000000001, GOOD[3], "SKU-001", 2, 39.8,
-                  datetime(2026, 11, 21, 10), None])  # fmt: skip
+                  datetime(2026, 11, 21, 10), None])  # fmt: skip  # noqa: DTZ001
     sheet.append([123456789012345678, "测试甲", "10000000001", GOOD[3], "SKU-001", 2])
     out = io.BytesIO()
     book.save(out)
@@ -228,9 +228,15 @@ def test_a_phone_may_begin_with_a_plus(phone: str) -> None:
 
 @pytest.mark.parametrize(
     "paid",
-    ["2026/11/21 10:00", "2026-11-21T10:00:00+08:00", "2026年11月21日 10:00", "2026-11-21T02:00:00Z",
-     "2026-11-21 10:00:00.000", "２０２６-11-21 10:00"],
-)  # fmt: skip
+    [
+        "2026/11/21 10:00",
+        "2026-11-21T10:00:00+08:00",
+        "2026年11月21日 10:00",
+        "2026-11-21T02:00:00Z",
+        "2026-11-21 10:00:00.000",
+        "２０２６-11-21 10:00",
+    ],
+)
 def test_times_as_people_and_programs_write_them(paid: str) -> None:
     assert read(csv_of(row(付款时间=paid))).events[0].paid_at_ms == NOW_MS
 
@@ -395,14 +401,20 @@ def test_a_formula_in_xlsx_is_refused_by_row_even_when_its_value_looks_good() ->
     assert (problem.position, problem.code, problem.field) == (3, "formula_cell", "数量")
 
 
+def code_of(raw: bytes) -> str:
+    try:
+        read(raw, "a.xlsx")
+    except Rejected as refused:
+        return refused.code
+    return ""
+
+
 def test_truncated_and_flipped_files_never_raise_anything_else() -> None:
     good = made_up.as_xlsx(made_up.file_rows(ORDERS[:2]))
     for cut in range(0, len(good), 97):
         for raw in (good[:cut], good[:cut] + bytes([good[cut] ^ 0xFF]) + good[cut + 1 :]):
-            try:
-                read(raw, "a.xlsx")
-            except Rejected as refused:
-                assert refused.code in {"file_broken", "file_empty", "header_missing", "zip_bomb"}
+            codes = {"", "file_broken", "file_empty", "header_missing", "zip_bomb"}
+            assert code_of(raw) in codes
 
 
 def test_a_hidden_first_sheet_is_passed_over() -> None:
