@@ -18,6 +18,8 @@ from cloud_core.domain.shop_order import RowProblem
 from cloud_core.store import schema as t
 
 _IN_MAX = 500
+_NUMBER = re.compile(r"[A-Z0-9]{8,40}\Z")
+"""What every pool number must be to be drawn and to stand in a Code 128."""
 Check = Callable[[Any], tuple[str, str, str, str] | None]
 """A value -> None, or (code, field, Chinese, English) of what it refers to in vain."""
 
@@ -197,7 +199,7 @@ def _waybill_check(connection: Connection, values: Sequence[md.WaybillNumber]) -
         pattern = patterns.get(value.carrier)
         if pattern is None:
             return _missing("carrier", value.carrier)
-        if pattern and not re.fullmatch(pattern, value.number):
+        if not _NUMBER.match(value.number) or not re.fullmatch(pattern or ".*", value.number):
             return (
                 "waybill_shape", "number", f"单号不符合承运商 {value.carrier} 的规则",
                 f"the number does not look as those of {value.carrier} do",

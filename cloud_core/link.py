@@ -1,0 +1,278 @@
+"""The core's line to the broker: paho in its own thread, a bounded inbox in the event loop.
+
+Callbacks of paho's thread only enqueue. QoS 1 both ways, clean session, SUBACK checked, TCP_NODELAY
+(Nagle and delayed acknowledgements together cost 44 ms a message). A full inbox drops the
+connection: agents go back and repeat, nothing is half taken. Must not know topics or messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from cloud_core import logs
+from cloud_core.ports import Connected, Disconnected, LinkEvent, Received, Will
+from protocols.errors import Unavailable
+
+INBOX_MAX = 4_096
+"""Messages between paho's thread and the core's loop; more means that the core cannot keep up."""
+SUBACK_TIMEOUT_S = 10.0
+RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+WATCHDOG_S = 5.0
+CONNECT_TIMEOUT_S = 10.0
+INFLIGHT_MAX = 512
+_log = logs.get("link")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig:
+    """Where the broker is and who we are there; empty TLS files mean a plain connection."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str
+    password: str
+    keepalive_s: int
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+class PahoLink:
+    """One connection at a time; a new paho client for each, so that each carries a new will."""
+
+    def __init__(self, config: LinkConfig) -> None:
+        self._config = config
+        self.inbox: asyncio.Queue[LinkEvent] = asyncio.Queue(INBOX_MAX)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._will: Will | None = None
+        self._client: Client | None = None
+        self._connected = False
+        self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self._subacks: dict[int, asyncio.Future[list[int]]] = {}
+
+    async def start(self, will: Will) -> None:
+        """Begin to connect and keep connected; returns at once."""
+        self._loop = asyncio.get_running_loop()
+        self._will = will
+        self._task = asyncio.create_task(self._keep_connected(), name="link")
+
+    async def stop(self) -> None:
+        """Say goodbye (the broker drops the will) and end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._close()
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe with QoS 1 and wait for the SUBACK.
+
+        Raises `Unavailable` `link_down`, `subscribe_refused` or `subscribe_timeout`.
+        """
+        client, loop = self._client, self._loop
+        if client is None or loop is None or not self._connected:
+            raise Unavailable("link_down", "与消息代理断开", "not connected to the broker")
+        answered: asyncio.Future[list[int]] = loop.create_future()
+        code, mid = client.subscribe([(name, 1) for name in filters])
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise Unavailable("link_down", "与消息代理断开", "not connected to the broker")
+        self._subacks[mid] = answered
+        try:
+            codes = await asyncio.wait_for(answered, SUBACK_TIMEOUT_S)
+        except TimeoutError as error:
+            self._lost.set()
+            raise Unavailable(
+                "subscribe_timeout", "订阅没有回应", "the broker did not answer a subscribe"
+            ) from error
+        finally:
+            self._subacks.pop(mid, None)
+        if any(code >= 0x80 for code in codes):
+            raise Unavailable(
+                "subscribe_refused", "消息代理拒绝订阅，请检查权限配置",
+                f"the broker refused a subscription: {codes}",
+            )  # fmt: skip
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Hand a message to paho; False when the line is down (nothing is queued then)."""
+        client = self._client
+        if client is None or not self._connected:
+            return False
+        return client.publish(topic, payload, qos=1, retain=retain).rc == 0
+
+    # --- one connection after the other --------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        attempt = 0
+        while True:
+            self._lost.clear()
+            try:
+                await asyncio.to_thread(self._connect)
+            except (OSError, ValueError) as error:
+                _log.info("link.connect_failed", error=str(error))
+                await self._close()
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                attempt += 1
+                continue
+            was_up = await self._watch()
+            attempt = 0 if was_up else min(attempt + 1, len(RETRY_S) - 1)
+            await self._close()
+            await asyncio.sleep(RETRY_S[attempt])
+
+    async def _watch(self) -> bool:
+        """Wait for the end of this connection; whether it ever was up.
+
+        Besides paho's own word, a connection that is not up in time or whose thread died is over.
+        """
+        was_up = False
+        waited_s = 0.0
+        while not self._lost.is_set():
+            try:
+                await asyncio.wait_for(self._lost.wait(), WATCHDOG_S)
+            except TimeoutError:
+                waited_s += WATCHDOG_S
+            was_up = was_up or self._connected
+            if not self._connected and waited_s > CONNECT_TIMEOUT_S:
+                _log.warning("link.watchdog_fired", waited_s=waited_s)
+                break
+        return was_up
+
+    def _connect(self) -> None:
+        assert self._will is not None
+        config = self._config
+        client = Client(
+            CallbackAPIVersion.VERSION2, config.client_id, clean_session=True,
+            protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=False,
+        )  # fmt: skip
+        client.max_inflight_messages_set(INFLIGHT_MAX)
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        if config.username:
+            client.username_pw_set(config.username, config.password or None)
+        if config.ca_file:
+            client.tls_set(config.ca_file, config.cert_file or None, config.key_file or None)
+        topic, payload = self._will()
+        client.will_set(topic, payload, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.on_socket_open = self._on_socket
+        self._client = client
+        client.connect(config.host, config.port, keepalive=config.keepalive_s)
+        client.loop_start()
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        was_up, self._connected = self._connected, False
+        for answered in self._subacks.values():
+            answered.cancel()
+        self._subacks.clear()
+        if client is not None:
+            client.on_message = client.on_disconnect = None
+            await asyncio.to_thread(self._end, client)
+        if was_up:
+            self._put(Disconnected("closed"))
+
+    @staticmethod
+    def _end(client: Client) -> None:
+        client.disconnect()
+        client.loop_stop()
+
+    # --- callbacks, in paho's thread: they only enqueue ------------------------------------------
+
+    @staticmethod
+    def _on_socket(client: Client, userdata: Any, sock: Any) -> None:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            _log.info("link.nodelay_failed")
+
+    def _on_connect(
+        self, client: Client, userdata: Any, flags: Any, reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:  # fmt: skip
+        self._soon(self._connected_with, client, reason.value, str(reason))
+
+    def _on_disconnect(
+        self, client: Client, userdata: Any, flags: Any, reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:  # fmt: skip
+        self._soon(self._disconnected, client, str(reason))
+
+    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
+        self._soon(self._received, client, Received(message.topic, bytes(message.payload)))
+
+    def _on_subscribe(
+        self, client: Client, userdata: Any, mid: int, codes: list[ReasonCode],
+        properties: Properties | None,
+    ) -> None:  # fmt: skip
+        self._soon(self._subscribed, mid, [code.value for code in codes])
+
+    def _soon(self, call: Any, *values: Any) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(call, *values)
+        except RuntimeError:
+            return  # the loop is closed; the program is ending
+
+    # --- the same events, in the loop ------------------------------------------------------------
+
+    def _connected_with(self, client: Client, code: int, reason: str) -> None:
+        if client is not self._client:
+            return
+        if code != 0:
+            _log.warning("link.refused", reason=reason)
+            self._lost.set()
+            return
+        self._connected = True
+        self._put(Connected())
+
+    def _disconnected(self, client: Client, reason: str) -> None:
+        if client is not self._client:
+            return
+        was_up, self._connected = self._connected, False
+        self._lost.set()
+        if was_up:
+            self._put(Disconnected(reason))
+
+    def _received(self, client: Client, message: Received) -> None:
+        if client is self._client and self._connected:
+            self._put(message)
+
+    def _subscribed(self, mid: int, codes: list[int]) -> None:
+        answered = self._subacks.get(mid)
+        if answered is not None and not answered.done():
+            answered.set_result(codes)
+
+    def _put(self, event: LinkEvent) -> None:
+        try:
+            self.inbox.put_nowait(event)
+        except asyncio.QueueFull:
+            # Whatever follows would be out of order: end this connection, agents repeat.
+            _log.warning("link.inbox_full", waiting=self.inbox.qsize())
+            self._connected = False
+            self._lost.set()
+
+
+def read_password(file: str) -> str:
+    """The first line of a password file, "" without one. Raises `Unavailable`."""
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").splitlines()[0].strip()
+    except (OSError, IndexError) as error:
+        raise Unavailable(
+            "mqtt_password_missing", f"无法读取消息代理密码文件 {file}",
+            f"cannot read the broker password file {file}", field="mqtt_password_file",
+        ) from error  # fmt: skip

@@ -1,0 +1,186 @@
+"""Copies of a SQLite database: taken while it serves, put back as a new life of the core.
+
+A restored core has forgotten what happened since, so it gets a new `core_epoch` (every older token
+is older than its own) and recovers: agents replay before anything is offered (DESIGN §5). Times are
+given, nothing here reads a clock. PostgreSQL brings its own tools; this is for the embedded engine.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from cloud_core.store import schema as t
+from cloud_core.store.engine import ServeLock, changing, open_engine, sqlite_path, sqlite_url
+from cloud_core.store.migrate import migrate
+from protocols import limits
+from protocols.errors import Corrupt, Rejected, Unavailable
+
+_PAGES_AT_ONCE = 4_096
+"""Pages copied before writers get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The new life: its epoch, and whether agents have to replay before anything is offered."""
+
+    core_epoch: int
+    recovering: bool
+
+
+def backup(engine: Engine, path: Path) -> int:
+    """Copy the database to `path` in one consistent state; bytes written.
+
+    Works beside a serving core. The file appears whole or not at all. Raises
+    `Rejected("backup_needs_sqlite")`, `Unavailable("database")`.
+    """
+    if sqlite_path(engine.url.render_as_string(hide_password=False)) is None:
+        raise _needs_sqlite()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.unlink(missing_ok=True)
+    source = engine.raw_connection()
+    try:
+        driver = source.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        with closing(sqlite3.connect(beside)) as target:
+            driver.backup(target, pages=_PAGES_AT_ONCE)
+            target.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        beside.unlink(missing_ok=True)
+        raise Unavailable("database", "备份失败", f"the backup failed: {error}") from error
+    finally:
+        source.close()
+    _flush(beside)
+    beside.chmod(0o600)
+    beside.replace(path)
+    _flush(path.parent)
+    return path.stat().st_size
+
+
+def restore(path: Path, target: Path, now_s: int) -> Restored:
+    """Put the copy at `path` in place of the database at `target` as a new life at `now_s`.
+
+    Raises `Unavailable("already_serving")`, `Corrupt("backup_broken")`. The database that was
+    there stays beside it as `<name>.before-restore`.
+    """
+    _check(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = ServeLock(target)
+    lock.acquire()
+    try:
+        old_epoch = _epoch_of(target)
+        _put_in_place(path, target)
+        engine = open_engine(sqlite_url(target))
+        try:
+            migrate(engine)
+            with changing(engine) as connection:
+                return _begin_new_life(connection, old_epoch, now_s)
+        finally:
+            engine.dispose()
+    finally:
+        lock.release()
+
+
+def _begin_new_life(connection: Connection, old_epoch: int, now_s: int) -> Restored:
+    m = t.core_meta.c
+    known = int(connection.execute(select(m.value).where(m.key == "core_epoch")).scalar_one())
+    epoch = max(known + 1, old_epoch + 1, now_s)
+    enabled = select(func.count()).select_from(t.agent).where(t.agent.c.enabled == 1)
+    recovering = connection.execute(enabled).scalar_one() > 0
+    _set_meta(connection, "core_epoch", str(epoch))
+    _set_meta(connection, "recovering", "1" if recovering else "0")
+    connection.execute(update(t.agent_state).values(online=0, waived=0))
+    # Offers of the old life get the longest time there is: their agents may have accepted and
+    # shipped what this copy does not know, and say so when they replay.
+    deadline_ms = (now_s + limits.OFFER_TTL_S_MAX) * 1000
+    open_offer = t.shipment.c.deadline_ms.is_not(None)
+    connection.execute(update(t.shipment).where(open_offer).values(deadline_ms=deadline_ms))
+    at_ms = now_s * 1000
+    if recovering:
+        connection.execute(
+            insert(t.alarm),
+            {
+                "kind": "recovering", "key": "core", "opened_ms": at_ms, "count": 1,
+                "text": "数据库已从备份恢复，等待各仓代理补传后才会继续派单",
+            },
+        )  # fmt: skip
+    connection.execute(
+        insert(t.audit),
+        {
+            "at_ms": at_ms, "actor": "cli", "source": "local", "action": "core.restored",
+            "target": "core", "detail": f"core_epoch {known} -> {epoch}",
+        },
+    )  # fmt: skip
+    return Restored(epoch, recovering)
+
+
+def _set_meta(connection: Connection, key: str, value: str) -> None:
+    m = t.core_meta
+    changed = connection.execute(update(m).where(m.c.key == key).values(value=value))
+    if changed.rowcount == 0:
+        connection.execute(insert(m), {"key": key, "value": value})
+
+
+def _check(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as copy:
+            state = copy.execute("PRAGMA quick_check").fetchone()[0]
+            copy.execute("SELECT value FROM core_meta WHERE key = 'core_epoch'").fetchone()[0]
+    except (sqlite3.Error, TypeError) as error:
+        raise _broken(path, str(error)) from error
+    if state != "ok":
+        raise _broken(path, str(state))
+
+
+def _epoch_of(target: Path) -> int:
+    """The epoch of the database that is replaced; 0 when there is none or it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"file:{target}?mode=ro", uri=True)) as old:
+            row = old.execute("SELECT value FROM core_meta WHERE key = 'core_epoch'").fetchone()
+            return int(row[0]) if row else 0
+    except sqlite3.Error:
+        return 0
+
+
+def _put_in_place(path: Path, target: Path) -> None:
+    beside = target.with_name(target.name + ".part")
+    beside.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as copy, closing(sqlite3.connect(beside)) as new:
+        copy.backup(new)
+    _flush(beside)
+    beside.chmod(0o600)
+    for suffix in ("", "-wal", "-shm"):
+        old = target.with_name(target.name + suffix)
+        if old.exists():
+            # The log goes with its database: opened together they are what was there before.
+            old.replace(target.with_name(f"{target.name}.before-restore{suffix}"))
+    beside.replace(target)
+    _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _broken(path: Path, why: str) -> Corrupt:
+    return Corrupt(
+        "backup_broken", f"备份文件 {path} 无法使用：{why}",
+        f"the backup {path} cannot be used: {why}", field="file",
+    )  # fmt: skip
+
+
+def _needs_sqlite() -> Rejected:
+    return Rejected(
+        "backup_needs_sqlite", "该命令只用于内置的 SQLite；PostgreSQL 请用 pg_dump",
+        "this verb is for the embedded SQLite; use pg_dump for PostgreSQL", field="database_url",
+    )  # fmt: skip
