@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cloud_core.domain.progress import GONE, RANK, moves_forward
+from cloud_core.domain.progress import GONE, ON_THE_BENCH, RANK, moves_forward
 from cloud_core.domain.rows import Incident, Shipment, ShipmentLine, ShopCall
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import hold_id, note, own, release, settle_order, take_back
-from cloud_core.flows.reattach import reattach
+from cloud_core.flows.reattach import draw_again, forgotten, reattach
 from cloud_core.flows.stop import intercept
 from cloud_core.store.working_set import WorkingSet
 from protocols import events as e
@@ -70,6 +70,8 @@ def apply_fact(ws: WorkingSet, agent: str, event: Event, body: Struct, at_ms: in
             report.shipment = reattach(ws, agent, event, body)
             if report.shipment is None:
                 return
+        elif forgotten(ws, event, body, report.shipment):
+            report.shipment = reattach(ws, agent, event, body, report.shipment)
     handler(report)
 
 
@@ -141,7 +143,22 @@ def _offer_rejected(report: Report) -> None:
 
 
 def _grant_stored(report: Report) -> None:
-    """The bench has the grant; nothing to change unless this core had forgotten it."""
+    """The bench has the grant; a core that had forgotten giving it takes note."""
+    shipment = report.shipment
+    assert shipment is not None
+    body: e.GrantStored = report.body
+    if _current(report) and shipment.state == "offered":
+        granted = report.put(
+            "offered>granted",
+            state="granted",
+            waiting="",
+            deadline_ms=None,
+            waybill=body.waybill,
+            carrier=body.carrier,
+            granted_ms=report.at_ms,
+        )
+        draw_again(report.ws, granted)
+        settle_order(report.ws, granted.order_id)
 
 
 # --- the bench ---------------------------------------------------------------------------------
@@ -280,6 +297,12 @@ def _task_stopped(report: Report) -> None:
                 ref=shipment.id,
             )
             _count_line(report, back.sku, picked=-units)
+    if _current(report) and shipment.state in ON_THE_BENCH:
+        # The bench only stops when it was told to: this core has forgotten the cancel.
+        order = report.ws.orders.get(shipment.order_id)
+        assert order is not None
+        report.ws.orders.put(replace(order, stop="requested", version=order.version + 1))
+        shipment = report.put("stopping", stop="stopping", token_n=shipment.token_n + 1)
     if shipment.stop != "stopping" or shipment.agent != report.agent:
         return
     left = sum(line.picked for line in report.ws.lines_of(shipment.id))

@@ -32,8 +32,8 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
     ws.stock_for(sku for sku, _ in lines)
     token = Token(ws.core_epoch, shipment.token_n + 1)
-    if ws.recovering:
-        return _park(ws, shipment, token, "recovering", shipment.decision)
+    if ws.recovering:  # under its old token: the bench that has it may still tell us
+        return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
     candidates = _candidates(ws, shipment, lines)
     available = {
         (c.warehouse, sku): ws.available(c.warehouse, sku) for c in candidates for sku, _ in lines

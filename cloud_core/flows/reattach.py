@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
+from cloud_core.domain.progress import GONE, UNGRANTED
 from cloud_core.domain.rows import Hold, Incident, Order, OrderLine, Shipment, ShipmentLine
 from cloud_core.flows.own import hold_id, note, release, send_cancel, settle_order
 from cloud_core.store.working_set import WorkingSet
@@ -20,30 +21,31 @@ from protocols.messages import Event, Token
 _STATE = {"offer.accepted": "offered", "grant.stored": "granted", "parcel.handed_over": "packed"}
 
 
-def reattach(ws: WorkingSet, agent: str, event: Event, body: Any) -> Shipment | None:
-    """Build the forgotten shipment an event speaks of; None (and an incident) if it cannot be."""
+def forgotten(ws: WorkingSet, event: Event, body: Any, shipment: Shipment) -> bool:
+    """Whether the fact comes from a life of the core that this shipment's row knows nothing of."""
+    token: Token = body.token
+    if event.t not in _STATE or token.core_epoch >= ws.core_epoch or shipment.state in GONE:
+        return False
+    unowned = not shipment.agent and shipment.state in UNGRANTED
+    return unowned or token > shipment.token
+
+
+def reattach(
+    ws: WorkingSet, agent: str, event: Event, body: Any, known: Shipment | None = None
+) -> Shipment | None:
+    """Build the forgotten shipment an event speaks of, or give a known one back to its bench.
+
+    None, and an incident, when the event does not tell enough.
+    """
     info = ws.master.agents.get(agent)
     state = _STATE.get(event.t)
     if info is None or state is None:
-        ws.appended.append(
-            Incident(
-                ws.now_ms,
-                "unknown_shipment",
-                body.shipment,
-                info.warehouse if info else "",
-                body.token.core_epoch,
-                body.token.n,
-                "",
-                event.t,
-            )
-        )
-        ws.alarm(
-            "incident", body.shipment, f"代理 {agent} 上报了未知发货单 {body.shipment} 的 {event.t}"
-        )
+        _unknown(ws, agent, event, body, info.warehouse if info else "")
         return None
+    if known is not None and known.state == "offered":
+        release(ws, known, "moved")
     order = ws.order_by_native(body.channel, body.native_id) or _order(ws, body)
-    _give_way(ws, order, agent)
-    ws.lines.loaded(order.id, None)
+    _give_way(ws, order, agent, body.shipment)
     if ws.lines.get(order.id) is None:
         ws.lines.put(
             tuple(
@@ -51,71 +53,98 @@ def reattach(ws: WorkingSet, agent: str, event: Event, body: Any) -> Shipment | 
                 for number, line in enumerate(body.lines, 1)
             )
         )
+    shipment = _attached(ws, agent, info.warehouse, state, order, body, known)
+    _hold_again(ws, shipment, body)
+    draw_again(ws, shipment)
+    note(ws, shipment, f"reattached:{state}", f"agent:{agent}")
+    if order.stop:
+        shipment = _stop_again(ws, shipment)
+    settle_order(ws, order.id)
+    return shipment
+
+
+def draw_again(ws: WorkingSet, shipment: Shipment) -> None:
+    """Mark the shipment's number as drawn if this core thinks that it is free."""
+    waybill = ws.waybills.get(shipment.waybill) if shipment.waybill else None
+    if waybill is not None and waybill.state == "free":
+        token = shipment.token
+        ws.waybills.put(
+            replace(
+                waybill, state="drawn", shipment_id=shipment.id, token_epoch=token.core_epoch,
+                token_n=token.n, at_ms=ws.now_ms,
+            )
+        )  # fmt: skip
+
+
+def _attached(
+    ws: WorkingSet, agent: str, warehouse: str, state: str, order: Order, body: Any,
+    known: Shipment | None,
+) -> Shipment:  # fmt: skip
+    """The shipment's row as the bench knows it; a known row keeps what the bench cannot tell."""
     token: Token = body.token
-    warehouse = ws.master.warehouses[info.warehouse]
+    carrier = getattr(body, "carrier", ws.master.warehouses[warehouse].carrier)
     ship_by = order.ship_by_ms or ws.now_ms + ws.policy.ship_within_h * HOUR_MS
-    days = ws.master.transit_days(warehouse.carrier, warehouse.id, order.province)
-    shipment = Shipment(
-        id=body.shipment,
-        order_id=order.id,
-        kind="main",
-        state=state,
-        stop="",
-        parked="",
-        parked_ms=None,
-        warehouse=warehouse.id,
-        agent=agent,
-        token_epoch=token.core_epoch,
-        token_n=token.n,
-        deadline_ms=None,
-        waiting="",
-        excluded="",
-        carrier=getattr(body, "carrier", warehouse.carrier),
-        waybill=getattr(body, "waybill", ""),
-        label="",
-        label_revision=0,
-        priority=0,
-        paid_ms=order.paid_ms or ws.now_ms,
-        ship_by_ms=ship_by,
-        expected_ms=ship_by + days * DAY_MS,
-        granted_ms=ws.now_ms if state != "offered" else None,
-        handed_over_ms=None,
-        purged_ms=None,
-        decision='{"reattached":true}',
-    )
+    days = ws.master.transit_days(carrier, warehouse, order.province)
+    base = known or Shipment(
+        id=body.shipment, order_id=order.id, kind="main", state=state, stop="", parked="",
+        parked_ms=None, warehouse="", agent="", token_epoch=0, token_n=0, deadline_ms=None,
+        waiting="", excluded="", carrier="", waybill="", label="", label_revision=0, priority=0,
+        paid_ms=order.paid_ms or ws.now_ms, ship_by_ms=ship_by,
+        expected_ms=ship_by + days * DAY_MS, granted_ms=None, handed_over_ms=None, purged_ms=None,
+        decision="",
+    )  # fmt: skip
+    shipment = replace(
+        base, state=state, stop="", parked="", parked_ms=None, warehouse=warehouse, agent=agent,
+        token_epoch=token.core_epoch, token_n=token.n, deadline_ms=None, waiting="",
+        carrier=carrier, waybill=getattr(body, "waybill", ""),
+        granted_ms=None if state == "offered" else ws.now_ms,
+        decision='{"reattached":true}', version=base.version + 1,
+    )  # fmt: skip
+    if known is not None:
+        ws.shipments.put(shipment)
+        return shipment
     units: dict[str, int] = {}
     for line in body.lines:
         units[line.sku] = units.get(line.sku, 0) + line.quantity
-    ws.add_shipment(
-        shipment,
-        tuple(ShipmentLine(shipment.id, sku, quantity) for sku, quantity in sorted(units.items())),
-    )
-    hold = Hold(hold_id(shipment.id, token.n), shipment.id, warehouse.id, "held", None, ws.now_ms)
-    ws.holds.put(hold)
-    for sku, quantity in sorted(units.items()):
-        ws.move(warehouse.id, sku, held=quantity, reason="reattach", ref=hold.id)
-    waybill = ws.waybills.get(shipment.waybill) if shipment.waybill else None
-    if waybill is not None and waybill.state == "free":
-        ws.waybills.put(
-            replace(
-                waybill,
-                state="drawn",
-                shipment_id=shipment.id,
-                token_epoch=token.core_epoch,
-                token_n=token.n,
-                at_ms=ws.now_ms,
-            )
-        )
-    note(ws, shipment, f"reattached:{state}", f"agent:{agent}")
-    if order.stop:
-        fence = Token(ws.core_epoch, shipment.token_n + 1)
-        send_cancel(ws, shipment, fence, "cancelled", answer=True)
-        shipment = replace(
-            shipment, stop="stopping", token_epoch=fence.core_epoch, token_n=fence.n, version=1
-        )
-        ws.shipments.put(shipment)
-    settle_order(ws, order.id)
+    lines = tuple(ShipmentLine(shipment.id, sku, n) for sku, n in sorted(units.items()))
+    ws.add_shipment(shipment, lines)
     return shipment
+
+
+def _hold_again(ws: WorkingSet, shipment: Shipment, body: Any) -> None:
+    hold = Hold(
+        hold_id(shipment.id, shipment.token_n), shipment.id, shipment.warehouse, "held", None,
+        ws.now_ms,
+    )  # fmt: skip
+    old = ws.holds.get(hold.id)
+    if old is not None and old.state == "held":
+        return
+    ws.holds.put(hold)
+    for line in ws.lines_of(shipment.id):
+        ws.move(shipment.warehouse, line.sku, held=line.quantity, reason="reattach", ref=hold.id)
+
+
+def _stop_again(ws: WorkingSet, shipment: Shipment) -> Shipment:
+    """The order was cancelled meanwhile: the bench is told to stop and to put back."""
+    fence = Token(ws.core_epoch, shipment.token_n + 1)
+    send_cancel(ws, shipment, fence, "cancelled", answer=True)
+    stopping = replace(
+        shipment, stop="stopping", token_epoch=fence.core_epoch, token_n=fence.n,
+        version=shipment.version + 1,
+    )  # fmt: skip
+    ws.shipments.put(stopping)
+    return stopping
+
+
+def _unknown(ws: WorkingSet, agent: str, event: Event, body: Any, warehouse: str) -> None:
+    ws.appended.append(
+        Incident(
+            ws.now_ms, "unknown_shipment", body.shipment, warehouse, body.token.core_epoch,
+            body.token.n, "", event.t,
+        )
+    )  # fmt: skip
+    text = f"代理 {agent} 上报了未知发货单 {body.shipment} 的 {event.t}"
+    ws.alarm("incident", body.shipment, text)
 
 
 def _order(ws: WorkingSet, body: Any) -> Order:
@@ -149,10 +178,10 @@ def _order(ws: WorkingSet, body: Any) -> Order:
     return order
 
 
-def _give_way(ws: WorkingSet, order: Order, agent: str) -> None:
+def _give_way(ws: WorkingSet, order: Order, agent: str, keep: str) -> None:
     """Withdraw shipments of the order that no bench has been granted."""
     for other in ws.shipments_of(order.id):
-        if other.stop or other.state not in ("routed", "offered"):
+        if other.id == keep or other.stop or other.state not in UNGRANTED:
             continue
         if other.state == "offered":
             release(ws, other, "moved")

@@ -79,7 +79,11 @@ def _retry_waiting(ws: WorkingSet, limit: int) -> int:
         shipment = ws.shipments.get(shipment_id)
         if shipment is None or shipment.state != "offered" or shipment.stop:
             continue
-        if grant(ws, shipment, actor="core").state == "granted":
+        if shipment.token_epoch != ws.core_epoch:
+            # Accepted in a life this core forgot: a number may have been drawn there.
+            own(ws, take_back(ws, shipment, "recovered"))
+            count += 1
+        elif grant(ws, shipment, actor="core").state == "granted":
             ws.close_alarm("waybill_pool_empty", shipment.carrier)
             count += 1
     return count

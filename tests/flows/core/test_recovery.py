@@ -1,0 +1,140 @@
+"""A core restored from an old backup offers nothing until its agents have told it what it forgot."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud_core.domain import commands as c
+from protocols import events as e
+from protocols.commands import OfferLine
+from protocols.messages import Token
+from tests.support.core import CoreBench
+
+SHIPMENT = "DB202600000001-1"
+T1 = Token(1, 1)
+LINES = [OfferLine("A", 1)]
+
+
+def accepted() -> tuple[str, Any]:
+    body = e.OfferAccepted(SHIPMENT, T1, "DB202600000001", "shop1", "1", LINES)
+    return "offer.accepted", body
+
+
+def grant_stored(waybill: str) -> tuple[str, Any]:
+    body = e.GrantStored(SHIPMENT, T1, waybill, "ZTO", "DB202600000001", "shop1", "1", LINES)
+    return "grant.stored", body
+
+
+def handed_over(waybill: str) -> tuple[str, Any]:
+    body = e.ParcelHandedOver(SHIPMENT, T1, waybill, "DB202600000001", "shop1", "1", LINES)
+    return "parcel.handed_over", body
+
+
+class Restored:
+    """A bench whose core forgot everything after the master data was in; agents remember."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "before").mkdir()
+        first = CoreBench(folder / "before")
+        first.engine.dispose()
+        shutil.copy(folder / "before" / "core.db", folder / "backup.db")
+        self.before = CoreBench.__new__(CoreBench)
+        self.before.__dict__.update(first.__dict__)
+        self.before.online()
+        self._folder = folder
+
+    def restore(self) -> CoreBench:
+        (self._folder / "after").mkdir()
+        after = CoreBench(self._folder / "after")
+        after.agents = self.before.agents
+        with after.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+            con.exec_driver_sql("UPDATE core_meta SET value = '9' WHERE key = 'core_epoch'")
+            con.exec_driver_sql("INSERT INTO core_meta (key, value) VALUES ('recovering', '1')")
+        return after
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Restored:
+    return Restored(tmp_path)
+
+
+def replay(core: CoreBench, agent: str) -> None:
+    """The agent says hello and sends every row it still keeps."""
+    other = core.agents[agent]
+    rows = list(other.rows)
+    core.do(c.GreetAgent(other.site, agent, other.hello()))
+    other.__post_init__()
+    if rows:
+        core.do(other.batch(rows))
+
+
+def test_nothing_is_offered_before_every_agent_has_replayed(world: Restored) -> None:
+    core = world.restore()
+    core.shop("2")
+    assert core.one("SELECT parked FROM shipment") == "recovering"
+    replay(core, "hz-a")
+    core.do(c.Sweep())
+    assert core.one("SELECT parked FROM shipment") == "recovering"
+    replay(core, "sz-a")
+    core.do(c.Sweep())
+    assert core.one("SELECT state, token_epoch FROM shipment") == ("offered", 9)
+
+
+def test_a_person_may_go_on_without_a_lost_agent(world: Restored) -> None:
+    core = world.restore()
+    core.shop("2")
+    replay(core, "hz-a")
+    core.do(c.WaiveAgent("sz-a", "key:op"))
+    core.do(c.Sweep())
+    assert core.one("SELECT state FROM shipment") == "offered"
+
+
+def test_a_forgotten_grant_is_attached_again_with_its_number_and_stock(world: Restored) -> None:
+    before = world.before
+    before.shop("1")
+    before.report("hz-a", accepted())
+    before.report("hz-a", grant_stored("ZT0000000001"))
+    core = world.restore()
+    replay(core, "hz-a")
+    assert core.one("SELECT state, warehouse, waybill FROM shipment WHERE id = :s",
+                    s=SHIPMENT) == ("granted", "HZ01", "ZT0000000001")  # fmt: skip
+    assert core.one("SELECT state FROM waybill WHERE number = 'ZT0000000001'") == "drawn"
+    assert core.stock("HZ01", "A") == (10, 0, 1)
+
+
+def test_a_forgotten_parcel_is_shipped_once_though_the_shop_sends_the_order_again(
+    world: Restored,
+) -> None:
+    before = world.before
+    before.shop("1")
+    before.report("hz-a", accepted())
+    before.report("hz-a", grant_stored("ZT0000000001"), handed_over("ZT0000000001"))
+    core = world.restore()
+    core.shop("1")  # the shop repeats what was never answered
+    replay(core, "hz-a")
+    replay(core, "sz-a")
+    core.do(c.Sweep())
+    live = core.rows("SELECT id, state FROM shipment WHERE stop <> 'cancelled'")
+    assert [tuple(row) for row in live] == [(SHIPMENT, "handed_over")]
+    assert core.stock("HZ01", "A") == (9, 0, 0)
+    assert core.one("SELECT count(*) FROM orders") == 1
+
+
+def test_a_number_printed_in_the_forgotten_life_is_never_drawn_again(world: Restored) -> None:
+    before = world.before
+    before.shop("1")
+    before.report("hz-a", accepted())
+    before.report("hz-a", grant_stored("ZT0000000001"))
+    core = world.restore()
+    core.shop("2")
+    replay(core, "hz-a")
+    replay(core, "sz-a")
+    core.do(c.Sweep())
+    second = core.one("SELECT id, token_n FROM shipment WHERE id <> :s", s=SHIPMENT)
+    body = e.OfferAccepted(second[0], Token(9, second[1]), "o", "shop1", "2", LINES)
+    core.report("hz-a", ("offer.accepted", body))
+    assert core.one("SELECT waybill FROM shipment WHERE id = :s", s=second[0]) == "ZT0000000002"
