@@ -184,7 +184,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
 
 def carriers_of(master: Master) -> Callable[[str], Carrier]:
     """The carrier behind an id of the master data; numbers of all come from imported pools."""
-    known = {info.id: PoolCarrier() for info in master.carriers.values()}
+    known = {info.id: PoolCarrier(info.pattern) for info in master.carriers.values()}
     anything = PoolCarrier()
     return lambda carrier: known.get(carrier, anything)
 

@@ -52,6 +52,7 @@ class CarrierInfo:
     name: str
     kind: str
     transit_days: int
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)

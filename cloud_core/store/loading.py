@@ -491,7 +491,7 @@ def load_master(connection: Connection, version: int) -> Master:
         },
         carriers={
             row[0]: CarrierInfo(*row)
-            for row in connection.execute(select(c.id, c.name, c.kind, c.transit_days))
+            for row in connection.execute(select(c.id, c.name, c.kind, c.transit_days, c.pattern))
         },
         transit={
             (row[0], row[1], row[2]): row[3]

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 
+from cloud_core.domain.master_data import is_waybill_number
 from cloud_core.ports import Sorting
 
-_NUMBER = re.compile(r"[A-Z0-9]{8,40}\Z")
+_CHARS_MIN = 4
+"""The shortest number the wire carries."""
 
 
 class PoolCarrier:
     """Numbers from the imported pool; sorting marks from the division codes of the destination.
 
-    `pattern` is the carrier's own shape of a number (a regular expression, "" = any 8..40 capital
+    `pattern` is the carrier's own shape of a number (a regular expression, "" = any 4..40 capital
     letters and digits). Source of the three-part code's form (area-city-district): the 大头笔 field
     of Chinese waybills.
     """
 
     def __init__(self, pattern: str = "") -> None:
-        self._pattern = re.compile(pattern + r"\Z") if pattern else _NUMBER
+        self._pattern = re.compile(pattern) if pattern else None
 
     def is_number(self, number: str) -> bool:
         """Whether `number` fits the carrier's pattern and can stand in a Code 128."""
-        return bool(_NUMBER.match(number)) and bool(self._pattern.match(number))
+        fits = self._pattern is None or self._pattern.fullmatch(number) is not None
+        return fits and len(number) >= _CHARS_MIN and is_waybill_number(number)
 
     def sort(self, province_code: str, city_code: str, district_code: str) -> Sorting:
         """`PPP-CC DDD` out of the six digits of the codes, "" when the division is unknown."""
