@@ -174,7 +174,7 @@ def test_a_client_id_is_bound_to_its_user_on_mosquitto_only(yard: Yard) -> None:
     mark = secrets.token_bytes(8)
     with yard.core as core, yard.agent("bench-1") as agent:
         assert agent.subscribe(topics.down_filter(SITE, "bench-1")) == 1
-        with yard.agent("bench-2", client_id="bench-1") as thief:
+        with yard.agent("bench-2", client_id=agent.client_id) as thief:
             assert thief.connected
             if yard.broker.name == "nats":
                 agent.wait(lambda: not agent.connected, "being thrown off")

@@ -5,6 +5,7 @@ It knows nothing of Packline's links; what it shows is what the broker does.
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -17,9 +18,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 WAIT_S = 15.0
 REFUSED = 0x80
-TRIES = 4
-"""NATS holds a client id that was replaced twice within a second for one more second, then closes
-the new connection without an answer; whoever comes back meets it and tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +57,12 @@ class Probe:
     _client: mqtt.Client = field(init=False)
 
     def __post_init__(self) -> None:
+        # NATS holds a client id that came back twice within a second for a second more, and closes
+        # the connection without an answer; mosquitto makes the user name the client id anyway.
+        self.client_id = self.client_id or f"{self.user or 'nobody'}-{secrets.token_hex(4)}"
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self.client_id or self.user or "nobody",
+            client_id=self.client_id,
             protocol=mqtt.MQTTv311,
             reconnect_on_failure=False,
         )
@@ -80,14 +81,9 @@ class Probe:
         self._client.on_publish = self._published
 
     def __enter__(self) -> Probe:
-        for _ in range(TRIES):
-            self.dropped = 0
-            self._client.connect(*self.address, keepalive=10)
-            self._client.loop_start()
-            self.wait(lambda: bool(self.answer) or self.dropped > 0, "an answer to CONNECT")
-            if self.answer:
-                break
-            self._client.loop_stop()
+        self._client.connect(*self.address, keepalive=10)
+        self._client.loop_start()
+        self.wait(lambda: bool(self.answer) or self.dropped > 0, "an answer to CONNECT")
         return self
 
     def __exit__(
