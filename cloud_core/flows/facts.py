@@ -8,54 +8,26 @@ is never thrown away: its stock effect is booked where it happened and an incide
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cloud_core.domain.progress import GONE, ON_THE_BENCH, RANK, moves_forward
-from cloud_core.domain.rows import Incident, Shipment, ShipmentLine, ShopCall
+from cloud_core.domain.progress import GONE, ON_THE_BENCH
+from cloud_core.domain.rows import Shipment, ShopCall
 from cloud_core.flows.grant import grant
-from cloud_core.flows.own import hold_id, note, own, release, settle_order, take_back
+from cloud_core.flows.own import own, release, settle_order, take_back
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
+from cloud_core.flows.report import Report, advance, current, incident, stopping_owner
 from cloud_core.flows.stop import intercept
+from cloud_core.flows.units import count_line, count_shelf, pick_rest, ship_held, ship_lines
 from cloud_core.store.working_set import WorkingSet
 from protocols import events as e
-from protocols.messages import Event, Token
+from protocols.messages import Event
 
 _SHIP_BODY = msgspec.json.Encoder()
 
 Fact = Callable[["Report"], None]
-
-
-class Report:
-    """One event on its way through the fold: who says what, when, about which shipment."""
-
-    __slots__ = ("agent", "at_ms", "body", "event", "shipment", "warehouse", "ws")
-
-    def __init__(self, ws: WorkingSet, agent: str, event: Event, body: Any, at_ms: int) -> None:
-        self.ws, self.agent, self.event, self.body, self.at_ms = ws, agent, event, body, at_ms
-        info = ws.master.agents.get(agent)
-        self.warehouse = info.warehouse if info else ""
-        self.shipment: Shipment | None = None
-
-    @property
-    def actor(self) -> str:
-        """The agent, as the trail names it."""
-        return f"agent:{self.agent}"
-
-    def put(self, change: str, **values: Any) -> Shipment:
-        """Change the shipment and say so in the trail."""
-        assert self.shipment is not None
-        old = self.shipment
-        new = replace(old, version=old.version + 1, **values)
-        self.ws.shipments.put(new)
-        if change:
-            token: Token = self.body.token
-            self.ws.trail(new.id, change, self.actor, f"{token.core_epoch}.{token.n}")
-        self.shipment = new
-        return new
 
 
 def apply_fact(ws: WorkingSet, agent: str, event: Event, body: Struct, at_ms: int) -> None:
@@ -75,57 +47,13 @@ def apply_fact(ws: WorkingSet, agent: str, event: Event, body: Struct, at_ms: in
     handler(report)
 
 
-def _current(report: Report) -> bool:
-    """Whether the fact was done under the token that owns the shipment now."""
-    shipment = report.shipment
-    assert shipment is not None
-    return bool(
-        report.body.token == shipment.token and shipment.agent == report.agent and not shipment.stop
-    )
-
-
-def _stopping_owner(report: Report) -> bool:
-    """Whether the fact comes from the bench that was told to stop and has not answered yet."""
-    shipment = report.shipment
-    assert shipment is not None
-    return (
-        shipment.stop == "stopping"
-        and shipment.agent == report.agent
-        and bool(report.body.token < shipment.token)
-    )
-
-
-def _incident(report: Report, kind: str, effect: str) -> None:
-    shipment = report.shipment
-    assert shipment is not None
-    token: Token = report.body.token
-    report.ws.appended.append(
-        Incident(
-            report.ws.now_ms,
-            kind,
-            shipment.id,
-            report.warehouse,
-            token.core_epoch,
-            token.n,
-            effect,
-            report.event.t,
-        )
-    )
-    report.ws.alarm(
-        "incident",
-        shipment.id,
-        f"发货单 {shipment.id}：仓库 {report.warehouse} 在失效令牌下上报 {report.event.t}",
-    )
-    note(report.ws, shipment, f"incident:{kind}", report.actor)
-
-
 # --- offers ------------------------------------------------------------------------------------
 
 
 def _offer_accepted(report: Report) -> None:
     shipment = report.shipment
     assert shipment is not None
-    if not _current(report) or shipment.state != "offered" or shipment.waiting:
+    if not current(report) or shipment.state != "offered" or shipment.waiting:
         return  # a late accept gets no grant
     grant(report.ws, shipment, actor=report.actor)
 
@@ -136,7 +64,7 @@ def _offer_rejected(report: Report) -> None:
     body: e.OfferRejected = report.body
     for count in body.counts:
         count_shelf(report, count.sku, count.shelf)
-    if not _current(report) or shipment.state != "offered":
+    if not current(report) or shipment.state != "offered":
         return
     free = take_back(report.ws, shipment, "rejected", actor=report.actor)
     own(report.ws, free)
@@ -147,7 +75,7 @@ def _grant_stored(report: Report) -> None:
     shipment = report.shipment
     assert shipment is not None
     body: e.GrantStored = report.body
-    if _current(report) and shipment.state == "offered":
+    if current(report) and shipment.state == "offered":
         granted = report.put(
             "offered>granted",
             state="granted",
@@ -165,8 +93,8 @@ def _grant_stored(report: Report) -> None:
 
 
 def _task_started(report: Report) -> None:
-    if _current(report):
-        _advance(report, "picking")
+    if current(report):
+        advance(report, "picking")
 
 
 def _item_picked(report: Report) -> None:
@@ -179,12 +107,12 @@ def _item_picked(report: Report) -> None:
         reason="pick",
         ref=body.shipment,
     )
-    if _current(report) or _stopping_owner(report):
-        _count_line(report, body.sku, picked=body.quantity)
-        if _current(report):
-            _advance(report, "picking")
+    if current(report) or stopping_owner(report):
+        count_line(report, body.sku, picked=body.quantity)
+        if current(report):
+            advance(report, "picking")
         return
-    _incident(
+    incident(
         report, "picked_under_old_token", f"{body.sku} 货架-{body.quantity} 已拣+{body.quantity}"
     )
 
@@ -200,8 +128,8 @@ def _pick_shorted(report: Report) -> None:
 
 
 def _item_verified(report: Report) -> None:
-    if _current(report) or _stopping_owner(report):
-        _count_line(report, report.body.sku, verified=report.body.quantity)
+    if current(report) or stopping_owner(report):
+        count_line(report, report.body.sku, verified=report.body.quantity)
 
 
 def _label(report: Report) -> None:
@@ -237,18 +165,18 @@ def _label(report: Report) -> None:
 
 
 def _parcel_packed(report: Report) -> None:
-    if _current(report):
-        _pick_rest(report)
-        _advance(report, "packed")
+    if current(report):
+        pick_rest(report)
+        advance(report, "packed")
         report.ws.milestone(
             report.body.shipment, "packed", "仓库已打包", report.actor, report.at_ms
         )
         return
-    if _stopping_owner(report):
-        _pick_rest(report)
-        _incident(report, "packed_after_stop", "")
+    if stopping_owner(report):
+        pick_rest(report)
+        incident(report, "packed_after_stop", "")
         return
-    _incident(report, "packed_under_old_token", "")
+    incident(report, "packed_under_old_token", "")
 
 
 def _handed_over(report: Report) -> None:
@@ -256,12 +184,12 @@ def _handed_over(report: Report) -> None:
     assert shipment is not None
     if shipment.state in GONE:
         if report.body.token != shipment.token:
-            _incident(report, "handed_over_twice", _ship_lines(report))
+            incident(report, "handed_over_twice", ship_lines(report))
         return
-    if _current(report) or _stopping_owner(report):
+    if current(report) or stopping_owner(report):
         stopped = bool(shipment.stop)
-        _pick_rest(report)
-        _ship_held(report)
+        pick_rest(report)
+        ship_held(report)
         shipped = report.put(
             f"{shipment.state}>handed_over",
             state="handed_over",
@@ -277,7 +205,7 @@ def _handed_over(report: Report) -> None:
             _tell_shop(report, shipped)
         settle_order(report.ws, shipped.order_id)
         return
-    _incident(report, "handed_over_under_old_token", _ship_lines(report))
+    incident(report, "handed_over_under_old_token", ship_lines(report))
 
 
 def _task_stopped(report: Report) -> None:
@@ -296,8 +224,8 @@ def _task_stopped(report: Report) -> None:
                 reason="put_back",
                 ref=shipment.id,
             )
-            _count_line(report, back.sku, picked=-units)
-    if _current(report) and shipment.state in ON_THE_BENCH:
+            count_line(report, back.sku, picked=-units)
+    if current(report) and shipment.state in ON_THE_BENCH:
         # The bench only stops when it was told to: this core has forgotten the cancel.
         order = report.ws.orders.get(shipment.order_id)
         assert order is not None
@@ -335,98 +263,11 @@ def _command_received(report: Report) -> None:
 # --- parts -------------------------------------------------------------------------------------
 
 
-def count_shelf(report: Report, sku: str, shelf: int) -> None:
-    """Correct the shelf to what was counted; an older count changes nothing."""
-    row = report.ws.stock_at(report.warehouse, sku)
-    if row is not None and report.at_ms < row.counted_ms:
-        return
-    delta = shelf - (row.shelf if row else 0)
-    row = report.ws.move(
-        report.warehouse, sku, shelf=delta, reason="count", ref=f"{report.agent}#{report.event.q}"
-    )
-    report.ws.stock.put(replace(row, counted_ms=report.at_ms))
-    report.ws.wake_parked = True
-
-
 def void_waybill(ws: WorkingSet, shipment: Shipment) -> None:
     """A number whose shipment was stopped is void, never used again (P6)."""
     row = ws.waybills.get(shipment.waybill) if shipment.waybill else None
     if row is not None and row.state == "drawn":
         ws.waybills.put(replace(row, state="void", at_ms=ws.now_ms))
-
-
-def _advance(report: Report, state: str) -> None:
-    shipment = report.shipment
-    assert shipment is not None
-    if moves_forward(shipment.state, state) and RANK[shipment.state] >= RANK["granted"]:
-        report.put(f"{shipment.state}>{state}", state=state)
-        settle_order(report.ws, shipment.order_id)
-
-
-def _count_line(report: Report, sku: str, *, picked: int = 0, verified: int = 0) -> None:
-    assert report.shipment is not None
-    lines = report.ws.lines_of(report.shipment.id)
-    changed = tuple(
-        replace(line, picked=line.picked + picked, verified=line.verified + verified)
-        if line.sku == sku
-        else line
-        for line in lines
-    )
-    if changed != lines:
-        report.ws.shipment_lines.put(changed)
-
-
-def _pick_rest(report: Report) -> None:
-    """A packed box holds every line: units nobody scanned as picked were picked all the same."""
-    assert report.shipment is not None
-    lines: list[ShipmentLine] = []
-    for line in report.ws.lines_of(report.shipment.id):
-        rest = line.quantity - line.picked
-        if rest > 0:
-            report.ws.move(
-                report.warehouse,
-                line.sku,
-                shelf=-rest,
-                picked=rest,
-                reason="pick",
-                ref=line.shipment_id,
-            )
-            line = replace(line, picked=line.quantity)
-        lines.append(line)
-    report.ws.shipment_lines.put(tuple(lines))
-
-
-def _ship_held(report: Report) -> None:
-    """Hand-over: picked and held drop together and the hold ends as shipped."""
-    shipment = report.shipment
-    assert shipment is not None
-    token_n = shipment.token_n - (1 if shipment.stop == "stopping" else 0)
-    hold = report.ws.holds.get(hold_id(shipment.id, token_n))
-    held = hold is not None and hold.state == "held"
-    for line in report.ws.lines_of(shipment.id):
-        report.ws.move(
-            shipment.warehouse,
-            line.sku,
-            picked=-line.quantity,
-            held=-line.quantity if held else 0,
-            reason="hand_over",
-            ref=shipment.id,
-        )
-    if hold is not None and held:
-        report.ws.holds.put(replace(hold, state="shipped", version=hold.version + 1))
-
-
-def _ship_lines(report: Report) -> str:
-    """A parcel left under a token that owns nothing: its units are gone from that building."""
-    for line in report.body.lines:
-        report.ws.move(
-            report.warehouse,
-            line.sku,
-            picked=-line.quantity,
-            reason="hand_over_incident",
-            ref=report.body.shipment,
-        )
-    return "；".join(f"{line.sku} 已拣-{line.quantity}" for line in report.body.lines)
 
 
 def _tell_shop(report: Report, shipment: Shipment) -> None:
