@@ -33,6 +33,7 @@ class Session:
         self._greet = asyncio.Event()
         self._asked: set[int] = set()
         self._forks = 0
+        self._subscribed = False
         plan = live.plan
         self._down = topics.down_filter(plan.site, plan.agent)
         self._state_topic = topics.up(plan.site, plan.agent, "st")
@@ -142,15 +143,23 @@ class Session:
     async def _connected(self) -> None:
         live = self._live
         live.count.connects += 1
-        live.connected, live.welcomed = True, False
+        live.connected, live.welcomed, self._subscribed = True, False, False
         self._asked.clear()
         self._forks = 0
+        log.info("link.connected inc=%d", live.inc)
+        await self.introduce()
+
+    async def introduce(self) -> None:
+        """Subscribe, then birth and hello; asked again with each heartbeat until it worked."""
+        live = self._live
+        if self._subscribed or not live.connected:
+            return
         try:
             await live.ports.link.subscribe([self._down, topics.CORE_STATE_TOPIC])
         except Unavailable as error:
             log.error("link.subscription_refused code=%s", error.code)
             return
-        log.info("link.connected inc=%d", live.inc)
+        self._subscribed = True
         self.say_state()
         self._greet.set()
 

@@ -40,6 +40,7 @@ class Upkeep:
             beats += 1
             if self._live.connected:
                 self._session.say_state()
+                await self._session.introduce()
 
     async def _remember_acks(self) -> None:
         pending, self._live.acked = self._live.acked, {}

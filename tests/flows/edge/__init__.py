@@ -1,0 +1,1 @@
+"""Stories of one bench, told through the flows on real SQLite."""

@@ -1,0 +1,203 @@
+"""A label prints at most once unless a person asks; what is not known stays unknown (P6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.domain.print_job import PrintKey
+from edge_agent.domain.printer_status import READY, SILENT, PrinterLevel, PrinterStatus, SendOutcome
+from edge_agent.flows import print_label
+from protocols import commands
+from protocols.errors import Rejected
+from protocols.messages import Token
+from tests.support.edge import PRINTED, Floor, cancel, grant
+
+SHIPMENT = "DB2026AAAA-1"
+WAYBILL = "WAAAA1"
+PAPER_OUT = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
+BROKEN = SendOutcome(400, 1000, SILENT, error="broken")
+ALL_SENT = SendOutcome(1000, 1000, READY)
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    floor = Floor(tmp_path)
+    floor.resynced()
+    return floor
+
+
+def labels(floor: Floor) -> list[str]:
+    return [t for t in floor.types() if t.startswith("label.")]
+
+
+def test_started_is_durable_before_the_first_byte(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next() == "sending"
+    assert labels(floor) == ["label.started"]
+
+
+def test_a_crash_while_printing_leaves_it_unknown_and_nothing_prints_again(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next()
+    recovered = floor.restart()
+    assert (recovered.unknown, recovered.held) == (1, 0)
+    floor.core_seen = True
+    floor.write(print_label.core_heard)
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    assert floor.print_next() == ""
+    assert labels(floor) == ["label.started", "label.unknown"]
+
+
+def test_a_boot_without_the_core_never_prints_unasked(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.restart().held == 1
+    assert floor.print_next() == ""
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    assert floor.print_next() == ""
+    floor.core_seen = True
+    assert floor.write(print_label.core_heard) == 1
+    assert floor.print_next(PRINTED) == "confirmed"
+
+
+def test_a_person_may_print_without_the_core(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.restart()
+    floor.scan(f"TASK-{SHIPMENT}")
+    assert floor.scan("$$PRINT").code == "printing"
+    assert floor.print_next(PRINTED) == "confirmed"
+
+
+def test_after_the_first_welcome_an_old_job_waits_for_a_person(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.restart()
+    floor.clock.step(601_000)
+    floor.core_seen = True
+    floor.write(print_label.core_heard)
+    assert floor.print_next() == "held"
+    assert floor.job(SHIPMENT).job.reason == "expired"
+    assert floor.bodies("label.held")[0]["reason"] == "expired"
+
+
+def test_no_paper_holds_and_new_paper_prints(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next(status=PAPER_OUT) == "held"
+    assert floor.print_next() == ""
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    assert floor.print_next(PRINTED) == "confirmed"
+    assert labels(floor) == ["label.held", "label.started", "label.printed"]
+
+
+def test_half_a_label_is_unknown_until_it_is_scanned(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next(BROKEN) == "unknown"
+    floor.scan(WAYBILL)
+    assert floor.job(SHIPMENT).job.state == "confirmed"
+    assert floor.bodies("label.printed")[0]["evidence"] == "scan"
+
+
+def test_a_person_says_whether_it_came_out(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(BROKEN)
+    assert floor.scan("$$OUT").code == "came_out"
+    assert floor.bodies("label.printed")[0]["evidence"] == "operator"
+
+
+def test_a_missing_label_is_printed_again_only_as_a_marked_reprint(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(BROKEN)
+    floor.scan(f"TASK-{SHIPMENT}")
+    floor.scan("$$NOTOUT")
+    assert floor.print_next() == ""
+    assert floor.scan("$$REPRINT").tone == "ok"
+    job = floor.job(SHIPMENT).job
+    assert (job.key.revision, job.state) == (2, "queued")
+    assert job.copy_mark.startswith("补打 1 · ")
+    assert floor.print_next(PRINTED) == "confirmed"
+    assert [body["revision"] for body in floor.bodies("label.printed")] == [2]
+
+
+def test_sent_without_a_word_from_the_printer_is_not_called_printed(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next(ALL_SENT) == "sent"
+    assert labels(floor) == ["label.started"]
+    assert floor.restart().unknown == 1
+
+
+def test_a_cancel_before_the_first_byte_prints_nothing(floor: Floor) -> None:
+    floor.tell(grant())
+    key = PrintKey("waybill", WAYBILL, 1)
+    assert floor.read(lambda db: print_label.token_live(db, key))
+    floor.tell(cancel())
+    assert not floor.read(lambda db: print_label.token_live(db, key))
+    assert floor.print_next() == ""
+    assert floor.job(SHIPMENT).job.state == "cancelled"
+
+
+def test_a_cancel_while_it_prints_leaves_the_paper_to_be_pulled(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next()
+    floor.tell(cancel())
+    assert floor.state(SHIPMENT) == "stopping"
+    key = PrintKey("waybill", WAYBILL, 1)
+    floor.write(lambda tx: print_label.finish(tx, key, PRINTED))
+    assert floor.job(SHIPMENT).job.state == "confirmed"
+
+
+def test_the_same_grant_twice_is_one_label(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    floor.tell(grant())
+    assert floor.print_next() == ""
+
+
+def test_a_reissued_grant_starts_in_doubt(floor: Floor) -> None:
+    floor.tell(grant(reissue=True))
+    assert floor.print_next() == ""
+    assert floor.bodies("label.unknown")[0]["reason"] == "reissue"
+
+
+def test_a_restored_card_believes_its_queue_no_more(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.tell(grant(reissue=True))
+    assert floor.print_next() == ""
+    assert floor.job(SHIPMENT).job.state == "unknown"
+
+
+def test_a_proven_label_stays_proven(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    floor.tell(grant(reissue=True))
+    assert floor.job(SHIPMENT).job.state == "confirmed"
+
+
+def test_nothing_prints_during_resynchronisation(tmp_path: Path) -> None:
+    floor = Floor(tmp_path)
+    floor.tell(grant())
+    assert floor.print_next() == ""
+    floor.tell(commands.ResyncDone(floor.core.position.epoch))
+    assert floor.print_next() == "sending"
+
+
+def test_the_core_asks_for_a_reprint(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    floor.tell(commands.Reprint(SHIPMENT, Token(1, 1), "客服甲", "面单破损"))
+    assert floor.print_next(PRINTED) == "confirmed"
+    started = floor.bodies("label.started")
+    assert [body["revision"] for body in started] == [1, 2]
+    assert (started[1]["operator"], started[1]["reason"]) == ("客服甲", "面单破损")
+
+
+def test_a_void_token_cannot_be_reprinted(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    floor.tell(cancel())
+    key = PrintKey("waybill", WAYBILL, 1)
+    with pytest.raises(Rejected, match="stale_token"):
+        floor.write(
+            lambda tx: print_label.ask_again(
+                tx, key, operator="演示乙", reason="x", clock_text="08:00", at=floor.bench
+            )
+        )
