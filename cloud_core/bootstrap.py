@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 
 import uvicorn
 from sqlalchemy import Engine
@@ -155,7 +155,12 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     core = Core(
         link=ports.link,
         committer=committer,
-        reads=Reads(reads.core_state, reads.open_messages, reads.due_calls, reads.sites),
+        reads=Reads(
+            reads.core_state,
+            reads.open_messages,
+            reads.due_calls,
+            partial(reads.desired_config, personal_hours=knobs.policy.personal_hours),
+        ),
         prepare=ingest.prepare,
         write_back=ports.write_back,
         clock=ports.clock,

@@ -22,7 +22,14 @@ from cloud_core.domain.rows import RawMessage, ShopCall
 from cloud_core.ports import Clock, Connected, Disconnected, Link, Received, WriteBack
 from protocols import codec, limits, topics
 from protocols.errors import Corrupt, PacklineError, Rejected, Unavailable
-from protocols.messages import AgentState, Batch, Command, CoreState, Hello
+from protocols.messages import (
+    AgentState,
+    Batch,
+    Command,
+    CoreState,
+    DesiredConfig,
+    Hello,
+)
 
 _log = structlog.get_logger()
 
@@ -65,8 +72,8 @@ class Reads:
     """Up to n stored messages that are not processed, oldest first."""
     due_calls: Callable[[int, int], list[ShopCall]]
     """Up to n write-backs due at a time in ms."""
-    sites: Callable[[], dict[str, str]]
-    """Site of every agent."""
+    desired_config: Callable[[str], DesiredConfig | None]
+    """What an agent should be."""
 
 
 Prepare = Callable[[int, RawMessage], Sequence[c.ApplyShopEvents | c.QuarantineInput]]
@@ -216,10 +223,18 @@ class Core:
         elif topic.channel == "hello":
             self._online[topic.agent] = topic.site
             self._publish(topic, "welcome", future.result())
+            self._configure(topic)
             self._due[topic.agent] = True
             self._work.set()
         elif topic.channel.startswith("ev-"):
             self._publish(topic, "ack", future.result())
+
+    def _configure(self, topic: topics.Topic) -> None:
+        """Publish what the agent should be, retained: it applies what is newer."""
+        config = self._reads.desired_config(topic.agent)
+        if config is not None:
+            where = topics.down(topic.site, topic.agent, "cfg")
+            self._link.publish(where, codec.encode(config), retain=True)
 
     def _publish(self, topic: topics.Topic, channel: str, message: Any) -> None:
         self._link.publish(topics.down(topic.site, topic.agent, channel), codec.encode(message))

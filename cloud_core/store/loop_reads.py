@@ -8,6 +8,8 @@ from cloud_core.domain.rows import RawMessage, ShopCall
 from cloud_core.store import schema as t
 from cloud_core.store.engine import changing, reading
 from cloud_core.store.loading import columns
+from protocols import limits
+from protocols.messages import DesiredConfig
 
 
 class LoopReads:
@@ -41,15 +43,25 @@ class LoopReads:
             rows = connection.execute(wanted.order_by(c.due_ms, c.id).limit(limit))
             return [ShopCall(*row) for row in rows]
 
-    def sites(self) -> dict[str, str]:
-        """The site of every enabled agent."""
-        wanted = (
-            select(t.agent.c.id, t.warehouse.c.site)
-            .join(t.warehouse, t.warehouse.c.id == t.agent.c.warehouse)
-            .where(t.agent.c.enabled == 1)
-        )
+    def desired_config(self, agent: str, personal_hours: int) -> DesiredConfig | None:
+        """What this core wants an agent to be; None for an agent it does not know."""
+        w, a = t.warehouse.c, t.agent.c
+        joined = select(w.id, w.name, w.print_on).join(t.agent, a.warehouse == w.id)
+        stations = select(t.station.c.id).where(t.station.c.agent == agent)
+        version = select(t.core_meta.c.value).where(t.core_meta.c.key == "master_version")
         with reading(self._engine) as connection:
-            return dict(connection.execute(wanted).tuples().all())
+            found = connection.execute(joined.where(a.id == agent)).first()
+            if found is None:
+                return None
+            return DesiredConfig(
+                limits.VERSION,
+                rev=int(connection.execute(version).scalar() or 0),
+                warehouse=found[0],
+                warehouse_name=found[1],
+                print_on=found[2],
+                stations=sorted(connection.execute(stations).scalars()),
+                personal_hours=personal_hours,
+            )
 
 
 def begin_life(engine: Engine) -> int:
