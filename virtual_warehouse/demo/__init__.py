@@ -1,0 +1,1 @@
+"""`make demo`: the whole journey on one machine, with real processes and virtual hardware."""
