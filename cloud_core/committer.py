@@ -25,8 +25,9 @@ from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.ports import Carrier, Clock
 from cloud_core.store.engine import writer
-from cloud_core.store.loading import SqlFetch, load_master, load_meta
+from cloud_core.store.loading import SqlFetch
 from cloud_core.store.saving import save
+from cloud_core.store.snapshot import load_master, load_meta
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import PacklineError, Unavailable
 

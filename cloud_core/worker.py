@@ -237,7 +237,8 @@ class Core:
             self._link.publish(where, codec.encode(config), retain=True)
 
     def _publish(self, topic: topics.Topic, channel: str, message: Any) -> None:
-        self._link.publish(topics.down(topic.site, topic.agent, channel), codec.encode(message))
+        where = topics.down(topic.site, topic.agent, channel)
+        self._link.publish(where, codec.encode_message(message))
 
     def _refuse(self, source: str, error: PacklineError, payload: bytes) -> None:
         _log.info("message.quarantined", source=source, code=error.code, field=error.field)
@@ -281,23 +282,20 @@ class Core:
             return
         topic = topics.down(site, agent, "cmd")
         for out in drawn:
-            self._link.publish(
-                topic,
-                codec.encode(
-                    Command(
-                        limits.VERSION,
-                        out.id,
-                        out.cs,
-                        out.kind,
-                        out.sent_ms,
-                        Raw(out.body),
-                        out.ttl_s,
-                    )
-                ),
-            )
+            self._publish_command(topic, out)
         if len(drawn) == COMMANDS_AT_ONCE and not everything:
             self._due.setdefault(agent, False)
             self._work.set()
+
+    def _publish_command(self, topic: str, out: c.OutgoingCommand) -> None:
+        body = Raw(out.body)
+        command = Command(limits.VERSION, out.id, out.cs, out.kind, out.sent_ms, body, out.ttl_s)
+        try:
+            self._link.publish(topic, codec.encode_message(command))
+        except Corrupt as error:  # larger than a message may be: people must see it
+            self._committer.post(
+                c.QuarantineInput(f"command:{out.id}", error.code, "", error.zh, b"")
+            )
 
     async def _resend(self) -> None:
         while True:

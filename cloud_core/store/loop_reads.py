@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 from cloud_core.domain.rows import RawMessage, ShopCall
 from cloud_core.store import schema as t
 from cloud_core.store.engine import changing, reading
-from cloud_core.store.loading import columns
+from cloud_core.store.reading import columns
 from protocols import limits
 from protocols.messages import DesiredConfig
 

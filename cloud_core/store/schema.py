@@ -23,6 +23,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# One column a line reads as a table; the formatter would take four lines for each index.
+# fmt: off
+
 _Big = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -35,9 +38,7 @@ core_meta = Table("core_meta", metadata, _id("key"), Column("value", Text, nulla
 # --- master data -------------------------------------------------------------------------------
 
 warehouse = Table(
-    "warehouse",
-    metadata,
-    _id(),
+    "warehouse", metadata, _id(),
     Column("site", String(48), nullable=False, unique=True),  # the id in lower case, on the wire
     Column("name", Text, nullable=False),
     Column("division", String(12), nullable=False, server_default=""),
@@ -51,42 +52,33 @@ warehouse = Table(
     Column("enabled", Integer, nullable=False, server_default="1"),
 )
 agent = Table(
-    "agent",
-    metadata,
-    _id(),
+    "agent", metadata, _id(),
     Column("warehouse", String(64), ForeignKey("warehouse.id"), nullable=False),
     Column("name", Text, nullable=False, server_default=""),
     Column("secret_hash", Text, nullable=False, server_default=""),
     Column("enabled", Integer, nullable=False, server_default="1"),
 )
 station = Table(
-    "station",
-    metadata,
-    _id(),
+    "station", metadata, _id(),
     Column("agent", String(48), ForeignKey("agent.id"), nullable=False),
     Column("name", Text, nullable=False, server_default=""),
 )
 carrier = Table(
-    "carrier",
-    metadata,
-    _id(),
+    "carrier", metadata, _id(),
     Column("name", Text, nullable=False),
     Column("kind", String(32), nullable=False, server_default="pool"),
     Column("transit_days", Integer, nullable=False, server_default="3"),
     Column("pattern", Text, nullable=False, server_default=""),
 )
 carrier_transit = Table(
-    "carrier_transit",
-    metadata,
+    "carrier_transit", metadata,
     Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
     Column("warehouse", String(64), primary_key=True),
     Column("province", String(12), primary_key=True),
     Column("days", Integer, nullable=False),
 )
 sku = Table(
-    "sku",
-    metadata,
-    _id(),
+    "sku", metadata, _id(),
     Column("name", Text, nullable=False),
     Column("weight_g", Integer, nullable=False, server_default="0"),
     Column("volume_cm3", Integer, nullable=False, server_default="0"),
@@ -94,22 +86,17 @@ sku = Table(
     Column("serial", Integer, nullable=False, server_default="0"),
 )
 sku_barcode = Table(
-    "sku_barcode",
-    metadata,
-    _id("barcode", 128),
+    "sku_barcode", metadata, _id("barcode", 128),
     Column("sku", String(64), ForeignKey("sku.id"), nullable=False, index=True),
 )
 shelf_location = Table(
-    "shelf_location",
-    metadata,
+    "shelf_location", metadata,
     Column("warehouse", String(64), primary_key=True),
     Column("sku", String(64), primary_key=True),
     Column("location", Text, nullable=False),
 )
 channel = Table(
-    "channel",
-    metadata,
-    _id(),
+    "channel", metadata, _id(),
     Column("dialect", String(32), nullable=False),
     Column("name", Text, nullable=False, server_default=""),
     Column("config", Text, nullable=False, server_default="{}"),  # JSON: app key, mapping, options
@@ -121,8 +108,7 @@ channel = Table(
 # --- orders ------------------------------------------------------------------------------------
 
 raw_message = Table(
-    "raw_message",
-    metadata,
+    "raw_message", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("channel", String(64), nullable=False),
     Column("kind", String(16), nullable=False),  # event | file
@@ -137,9 +123,7 @@ raw_message = Table(
     Index("raw_message_open", "processed_ms", "id"),
 )
 orders = Table(
-    "orders",
-    metadata,
-    _id(),
+    "orders", metadata, _id(),
     Column("channel", String(64), nullable=False),
     Column("native_id", String(128), nullable=False),
     Column("state", String(24), nullable=False),
@@ -167,8 +151,7 @@ orders = Table(
     Index("orders_state", "state", "ship_by_ms"),
 )
 order_line = Table(
-    "order_line",
-    metadata,
+    "order_line", metadata,
     Column("order_id", String(64), primary_key=True),
     Column("line_no", Integer, primary_key=True),
     Column("sku", String(64), nullable=False),
@@ -178,9 +161,7 @@ order_line = Table(
     Column("gift", Integer, nullable=False, server_default="0"),
 )
 contact = Table(
-    "contact",
-    metadata,
-    _id("order_id"),
+    "contact", metadata, _id("order_id"),
     Column("sealed", LargeBinary),  # AES-GCM of the clear fields; NULL once purged
     Column("key_id", String(16), nullable=False, server_default=""),
     Column("name_masked", Text, nullable=False, server_default=""),
@@ -190,8 +171,7 @@ contact = Table(
     Column("purged_ms", _Big),
 )
 seen_key = Table(  # idempotency: every effect of an outside message stands beside its key (P8)
-    "seen_key",
-    metadata,
+    "seen_key", metadata,
     Column("scope", String(80), primary_key=True),
     Column("key", String(160), primary_key=True),
     Column("at_ms", _Big, nullable=False),
@@ -201,9 +181,7 @@ seen_key = Table(  # idempotency: every effect of an outside message stands besi
 # --- shipments, stock, ownership ---------------------------------------------------------------
 
 shipment = Table(
-    "shipment",
-    metadata,
-    _id(),
+    "shipment", metadata, _id(),
     Column("order_id", String(64), ForeignKey("orders.id"), nullable=False, index=True),
     Column("kind", String(8), nullable=False, server_default="main"),  # main | gift
     Column("state", String(24), nullable=False),
@@ -231,36 +209,18 @@ shipment = Table(
     Column("decision", Text, nullable=False, server_default="{}"),  # JSON, readable by a person
     Column("version", Integer, nullable=False, server_default="0"),
     Index("shipment_waybill", "waybill"),
-    Index(
-        "shipment_deadline",
-        "deadline_ms",
-        sqlite_where=text("deadline_ms IS NOT NULL"),
-        postgresql_where=text("deadline_ms IS NOT NULL"),
-    ),
-    Index(
-        "shipment_parked",
-        "parked",
-        "paid_ms",
-        sqlite_where=text("parked <> ''"),
-        postgresql_where=text("parked <> ''"),
-    ),
-    Index(
-        "shipment_waiting",
-        "waiting",
-        sqlite_where=text("waiting <> ''"),
-        postgresql_where=text("waiting <> ''"),
-    ),
-    Index(
-        "shipment_unpurged",
-        "handed_over_ms",
-        sqlite_where=text("purged_ms IS NULL"),
-        postgresql_where=text("purged_ms IS NULL"),
-    ),
+    Index("shipment_deadline", "deadline_ms", sqlite_where=text("deadline_ms IS NOT NULL"),
+          postgresql_where=text("deadline_ms IS NOT NULL")),
+    Index("shipment_parked", "parked", "paid_ms", sqlite_where=text("parked <> ''"),
+          postgresql_where=text("parked <> ''")),
+    Index("shipment_waiting", "waiting", sqlite_where=text("waiting <> ''"),
+          postgresql_where=text("waiting <> ''")),
+    Index("shipment_unpurged", "handed_over_ms", sqlite_where=text("purged_ms IS NULL"),
+          postgresql_where=text("purged_ms IS NULL")),
     Index("shipment_agent", "agent", "state"),
 )
 shipment_line = Table(
-    "shipment_line",
-    metadata,
+    "shipment_line", metadata,
     Column("shipment_id", String(64), primary_key=True),
     Column("sku", String(64), primary_key=True),
     Column("quantity", Integer, nullable=False),
@@ -268,9 +228,7 @@ shipment_line = Table(
     Column("verified", Integer, nullable=False, server_default="0"),
 )
 hold = Table(
-    "hold",
-    metadata,
-    _id(),  # one per (shipment, warehouse, token) or per checkout
+    "hold", metadata, _id(),  # one per (shipment, warehouse, token) or per checkout
     Column("shipment_id", String(64), nullable=False, server_default="", index=True),
     Column("warehouse", String(64), nullable=False),
     Column("state", String(12), nullable=False),  # held | moved | released | shipped | incident
@@ -279,15 +237,13 @@ hold = Table(
     Column("version", Integer, nullable=False, server_default="0"),
 )
 hold_line = Table(
-    "hold_line",
-    metadata,
+    "hold_line", metadata,
     Column("hold_id", String(96), primary_key=True),
     Column("sku", String(64), primary_key=True),
     Column("quantity", Integer, nullable=False),
 )
 stock = Table(
-    "stock",
-    metadata,
+    "stock", metadata,
     Column("warehouse", String(64), primary_key=True),
     Column("sku", String(64), primary_key=True),
     Column("shelf", Integer, nullable=False, server_default="0"),
@@ -299,8 +255,7 @@ stock = Table(
     Index("stock_sku", "sku"),
 )
 movement = Table(
-    "movement",
-    metadata,
+    "movement", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("at_ms", _Big, nullable=False),
     Column("warehouse", String(64), nullable=False),
@@ -313,9 +268,7 @@ movement = Table(
     Index("movement_stock", "warehouse", "sku", "id"),
 )
 waybill = Table(
-    "waybill",
-    metadata,
-    _id("number", 40),
+    "waybill", metadata, _id("number", 40),
     Column("carrier", String(64), nullable=False),
     Column("state", String(8), nullable=False),  # free | drawn | void
     Column("shipment_id", String(64), nullable=False, server_default=""),
@@ -325,8 +278,7 @@ waybill = Table(
     Index("waybill_free", "carrier", "state", "number"),
 )
 incident = Table(
-    "incident",
-    metadata,
+    "incident", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("at_ms", _Big, nullable=False),
     Column("kind", String(32), nullable=False),
@@ -340,8 +292,7 @@ incident = Table(
     Column("resolved_by", Text, nullable=False, server_default=""),
 )
 milestone = Table(
-    "milestone",
-    metadata,
+    "milestone", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("shipment_id", String(64), nullable=False, index=True),
     Column("at_ms", _Big, nullable=False),
@@ -350,8 +301,7 @@ milestone = Table(
     Column("source", String(48), nullable=False, server_default=""),
 )
 trail = Table(
-    "trail",
-    metadata,
+    "trail", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("at_ms", _Big, nullable=False),
     Column("subject", String(64), nullable=False, index=True),  # order or shipment id
@@ -364,9 +314,7 @@ trail = Table(
 # --- agents, streams, commands -----------------------------------------------------------------
 
 agent_state = Table(
-    "agent_state",
-    metadata,
-    _id("agent", 48),
+    "agent_state", metadata, _id("agent", 48),
     Column("online", Integer, nullable=False, server_default="0"),
     Column("inc", _Big, nullable=False, server_default="0"),
     Column("seen_ms", _Big, nullable=False, server_default="0"),
@@ -380,8 +328,7 @@ agent_state = Table(
     Column("waived", Integer, nullable=False, server_default="0"),
 )
 stream = Table(
-    "stream",
-    metadata,
+    "stream", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("agent", String(48), nullable=False),
     Column("name", String(12), nullable=False),
@@ -394,8 +341,7 @@ stream = Table(
     Index("stream_key", "agent", "name", "epoch", unique=True),
 )
 event = Table(
-    "event",
-    metadata,
+    "event", metadata,
     Column("stream_id", _Big, primary_key=True),
     Column("seq", _Big, primary_key=True),
     Column("hash", LargeBinary, nullable=False),
@@ -406,8 +352,7 @@ event = Table(
     sqlite_with_rowid=False,
 )
 origin = Table(  # carried-over rows, by where they stood first
-    "origin",
-    metadata,
+    "origin", metadata,
     Column("agent", String(48), primary_key=True),
     Column("name", String(12), primary_key=True),
     Column("epoch", String(16), primary_key=True),
@@ -415,16 +360,13 @@ origin = Table(  # carried-over rows, by where they stood first
     Column("hash", LargeBinary, primary_key=True),
 )
 clock_offset = Table(  # server_ms - mono_ms per boot, best (lowest round trip) known
-    "clock_offset",
-    metadata,
+    "clock_offset", metadata,
     Column("agent", String(48), primary_key=True),
     Column("boot", _Big, primary_key=True),
     Column("offset_ms", _Big, nullable=False),
 )
 outbox = Table(
-    "outbox",
-    metadata,
-    _id(),  # the cmd_id
+    "outbox", metadata, _id(),  # the cmd_id
     Column("agent", String(48), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("shipment_id", String(64), nullable=False, server_default=""),
@@ -439,9 +381,7 @@ outbox = Table(
     Index("outbox_open", "agent", "received_ms", "n"),
 )
 shop_outbox = Table(
-    "shop_outbox",
-    metadata,
-    _id("id", 96),  # idempotency key of the call
+    "shop_outbox", metadata, _id("id", 96),  # idempotency key of the call
     Column("channel", String(64), nullable=False),
     Column("order_id", String(64), nullable=False),
     Column("kind", String(32), nullable=False),
@@ -454,9 +394,7 @@ shop_outbox = Table(
     Index("shop_outbox_open", "done_ms", "due_ms"),
 )
 lease = Table(
-    "lease",
-    metadata,
-    _id("site", 48),
+    "lease", metadata, _id("site", 48),
     Column("holder", String(64), nullable=False),
     Column("fence", _Big, nullable=False),
     Column("until_ms", _Big, nullable=False),
@@ -465,8 +403,7 @@ lease = Table(
 # --- people, faults ----------------------------------------------------------------------------
 
 quarantine = Table(
-    "quarantine",
-    metadata,
+    "quarantine", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("at_ms", _Big, nullable=False),
     Column("source", String(96), nullable=False),  # channel:x, agent:x/floor…
@@ -478,8 +415,7 @@ quarantine = Table(
     Column("resolved_ms", _Big),
 )
 alarm = Table(
-    "alarm",
-    metadata,
+    "alarm", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("kind", String(32), nullable=False),
     Column("key", String(160), nullable=False),
@@ -490,9 +426,7 @@ alarm = Table(
     Index("alarm_open", "kind", "key", "closed_ms"),
 )
 api_key = Table(
-    "api_key",
-    metadata,
-    _id(),
+    "api_key", metadata, _id(),
     Column("name", Text, nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
     Column("scopes", Text, nullable=False, server_default="read"),
@@ -501,8 +435,7 @@ api_key = Table(
     Column("revoked_ms", _Big),
 )
 audit = Table(
-    "audit",
-    metadata,
+    "audit", metadata,
     Column("id", _Big, primary_key=True, autoincrement=True),
     Column("at_ms", _Big, nullable=False),
     Column("actor", String(96), nullable=False),
@@ -511,3 +444,4 @@ audit = Table(
     Column("target", String(160), nullable=False, server_default=""),
     Column("detail", Text, nullable=False, server_default=""),
 )
+# fmt: on

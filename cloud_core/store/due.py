@@ -1,0 +1,132 @@
+"""What time has made due: offers, parked shipments, waiting numbers, data to forget, commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from cloud_core.domain import rows as r
+from cloud_core.store import schema as t
+from cloud_core.store.reading import many, parts, selecting
+
+_OUTBOX = selecting(t.outbox, r.OutboxRow)
+
+
+class DueFetch:
+    """The part of a working set's reads that looks for work, oldest first, always bounded."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def due_offers(self, now_ms: int, limit: int) -> list[str]:
+        """Shipments whose offer deadline has passed, earliest first."""
+        c = t.shipment.c
+        return list(
+            self.connection.execute(
+                select(c.id)
+                .where(c.deadline_ms.is_not(None), c.deadline_ms <= now_ms)
+                .order_by(c.deadline_ms)
+                .limit(limit)
+            ).scalars()
+        )
+
+    def parked(self, limit: int) -> list[str]:
+        """Parked shipments, the most urgent first, then by payment time."""
+        c = t.shipment.c
+        return list(
+            self.connection.execute(
+                select(c.id)
+                .where(c.parked != "")
+                .order_by(c.priority.desc(), c.paid_ms, c.id)
+                .limit(limit)
+            ).scalars()
+        )
+
+    def waiting_for_waybill(self, limit: int) -> list[str]:
+        """Accepted shipments without a number, oldest payment first."""
+        c = t.shipment.c
+        return list(
+            self.connection.execute(
+                select(c.id)
+                .where(c.state == "offered", c.waiting != "")
+                .order_by(c.paid_ms, c.id)
+                .limit(limit)
+            ).scalars()
+        )
+
+    def to_purge(self, before_ms: int, limit: int) -> list[str]:
+        """Shipments that left or were cancelled before `before_ms` with label fields kept."""
+        c = t.shipment.c
+        return list(
+            self.connection.execute(
+                select(c.id)
+                .where(
+                    c.purged_ms.is_(None),
+                    or_(
+                        and_(c.handed_over_ms.is_not(None), c.handed_over_ms <= before_ms),
+                        and_(
+                            c.stop == "cancelled",
+                            c.parked_ms.is_not(None),
+                            c.parked_ms <= before_ms,
+                        ),
+                    ),
+                )
+                .limit(limit)
+            ).scalars()
+        )
+
+    def shipments_for_resync(self, agent: str, after_ms: int) -> list[str]:
+        """Every shipment this agent was ever offered since `after_ms`."""
+        c = t.outbox.c
+        statement = (
+            select(c.shipment_id)
+            .where(c.agent == agent, c.shipment_id != "", c.created_ms >= after_ms)
+            .distinct()
+        )
+        found = set(self.connection.execute(statement).scalars())
+        owned = select(t.shipment.c.id).where(
+            t.shipment.c.agent == agent, t.shipment.c.paid_ms >= after_ms
+        )
+        return sorted(found | set(self.connection.execute(owned).scalars()))
+
+    def open_commands(self, agent: str, limit: int) -> list[r.OutboxRow]:
+        """Commands the agent has not confirmed, in order of creation."""
+        c = t.outbox.c
+        return many(
+            self.connection,
+            _OUTBOX.where(c.agent == agent, c.received_ms.is_(None)).order_by(c.n).limit(limit),
+            r.OutboxRow,
+        )
+
+    def grants_of(self, shipment_ids: Iterable[str]) -> list[r.OutboxRow]:
+        """The grant commands of these shipments."""
+        c = t.outbox.c
+        return [
+            row
+            for part in parts(shipment_ids)
+            for row in many(
+                self.connection,
+                _OUTBOX.where(c.shipment_id.in_(part), c.kind == "grant"),
+                r.OutboxRow,
+            )
+        ]
+
+    def max_outbox_n(self) -> int:
+        """The highest creation number of any command."""
+        return self.connection.execute(select(func.max(t.outbox.c.n))).scalar() or 0
+
+    def raw_to_purge(self, before_ms: int, limit: int) -> list[int]:
+        """Raw messages processed before `before_ms` whose bytes are still kept."""
+        c = t.raw_message.c
+        return list(
+            self.connection.execute(
+                select(c.id)
+                .where(
+                    c.processed_ms.is_not(None),
+                    c.processed_ms <= before_ms,
+                    func.length(c.body) > 0,
+                )
+                .limit(limit)
+            ).scalars()
+        )
