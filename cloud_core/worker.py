@@ -283,7 +283,7 @@ class Core:
         topic = topics.down(site, agent, "cmd")
         for out in drawn:
             self._publish_command(topic, out)
-        if len(drawn) == COMMANDS_AT_ONCE and not everything:
+        if len(drawn) == COMMANDS_AT_ONCE:
             self._due.setdefault(agent, False)
             self._work.set()
 
