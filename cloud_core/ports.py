@@ -154,6 +154,8 @@ class ChannelDialect(Protocol):
 
     name: str
     max_body_bytes: int
+    reports: bool
+    """Whether the sender wants our report by event; platforms want `reply_ok` and nothing else."""
 
     def verify(
         self,

@@ -62,7 +62,7 @@ async def push_events(
     stored = await _store(doors, command, parsed)
     problems = [*parsed.problems, *reused]
     _count(doors, channel, parsed, len(problems), stored)
-    if not getattr(dialect, "reports", False):
+    if not dialect.reports:
         return Response(dialect.reply_ok(), 200, media_type="application/json")
     return _report(stored, len(parsed.events) - len(reused), problems)
 

@@ -22,7 +22,7 @@ class LoopReads:
         """(core_epoch, incarnation): what the retained core state says."""
         c = t.core_meta.c
         with reading(self._engine) as connection:
-            meta = dict(connection.execute(select(c.key, c.value)).tuples().all())
+            meta = dict(connection.execute(select(c.key, c.value)).all())
         return int(meta["core_epoch"]), int(meta.get("incarnation", "0"))
 
     def open_messages(self, limit: int) -> list[RawMessage]:

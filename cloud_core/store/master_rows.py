@@ -171,8 +171,7 @@ def _barcode_check(connection: Connection, values: Sequence[md.Sku]) -> Check:
     owner: dict[str, str] = {}
     c = t.sku_barcode.c
     for part in _parts(barcode for value in values for barcode in value.barcodes):
-        owner.update(connection.execute(select(c.barcode, c.sku).where(c.barcode.in_(part)))
-                     .tuples().all())  # fmt: skip
+        owner.update(connection.execute(select(c.barcode, c.sku).where(c.barcode.in_(part))).all())  # fmt: skip
 
     def check(value: md.Sku) -> tuple[str, str, str, str] | None:
         for barcode in value.barcodes:
@@ -189,11 +188,10 @@ def _barcode_check(connection: Connection, values: Sequence[md.Sku]) -> Check:
 
 def _waybill_check(connection: Connection, values: Sequence[md.WaybillNumber]) -> Check:
     c, w = t.carrier.c, t.waybill.c
-    patterns = dict(connection.execute(select(c.id, c.pattern)).tuples().all())
+    patterns = dict(connection.execute(select(c.id, c.pattern)).all())
     owner: dict[str, str] = {}
     for part in _parts(value.number for value in values):
-        owner.update(connection.execute(select(w.number, w.carrier).where(w.number.in_(part)))
-                     .tuples().all())  # fmt: skip
+        owner.update(connection.execute(select(w.number, w.carrier).where(w.number.in_(part))).all())  # fmt: skip
 
     def check(value: md.WaybillNumber) -> tuple[str, str, str, str] | None:
         pattern = patterns.get(value.carrier)
@@ -215,7 +213,7 @@ def _waybill_check(connection: Connection, values: Sequence[md.WaybillNumber]) -
 
 
 def _warehouse_check(connection: Connection) -> Check:
-    sites = dict(connection.execute(select(t.warehouse.c.site, t.warehouse.c.id)).tuples().all())
+    sites = dict(connection.execute(select(t.warehouse.c.site, t.warehouse.c.id)).all())
     carriers = _all(connection, t.carrier.c.id)
 
     def check(value: md.Warehouse) -> tuple[str, str, str, str] | None:

@@ -205,7 +205,7 @@ class Views:
         c = t.seen_key.c
         wanted = select(c.key, c.result).where(c.scope == channel, c.key.in_(keys))
         with reading(self._engine) as connection:
-            return dict(connection.execute(wanted).tuples().all())
+            return dict(connection.execute(wanted).all())
 
     def counts(self) -> Json:
         """Numbers for the metrics page: one small grouped statement a table."""
@@ -327,12 +327,10 @@ def _tracking(connection: Connection, order: RowMapping) -> Tracking:
     wanted = {line["sku"] for line in detail["lines"]}
     wanted |= {line["sku"] for shipment in detail["shipments"] for line in shipment["lines"]}
     names = dict(
-        connection.execute(select(t.sku.c.id, t.sku.c.name).where(t.sku.c.id.in_(wanted)))
-        .tuples()
-        .all()
+        connection.execute(select(t.sku.c.id, t.sku.c.name).where(t.sku.c.id.in_(wanted))).all()
     )
     titles = {line["sku"]: line["title"] for line in detail["lines"] if line["title"]}
-    carriers = dict(connection.execute(select(t.carrier.c.id, t.carrier.c.name)).tuples().all())
+    carriers = dict(connection.execute(select(t.carrier.c.id, t.carrier.c.name)).all())
     article = {sku: titles.get(sku) or names.get(sku) or sku for sku in wanted}
     return Tracking(
         order_id=order["id"],
@@ -369,7 +367,7 @@ def _parcel(shipment: Json, article: Mapping[str, str], carriers: Mapping[str, s
 
 
 def _grouped(connection: Connection, column: Any) -> dict[str, int]:
-    return dict(connection.execute(select(column, func.count()).group_by(column)).tuples().all())
+    return dict(connection.execute(select(column, func.count()).group_by(column)).all())
 
 
 def _count(connection: Connection, open_where_null: Any) -> int:

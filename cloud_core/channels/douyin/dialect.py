@@ -39,6 +39,7 @@ class DouyinDialect:
 
     name = "douyin"
     max_body_bytes = MAX_BODY_BYTES
+    reports = False
 
     def __init__(self, table: TagTable | None = None) -> None:
         self._table = table or shipped_tags()

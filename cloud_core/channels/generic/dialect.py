@@ -60,6 +60,7 @@ class GenericDialect:
 
     name = "generic"
     max_body_bytes = MAX_BODY_BYTES
+    reports = True
 
     def __init__(self) -> None:
         self._body = msgspec.json.Decoder(wire.Body)
