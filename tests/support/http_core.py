@@ -75,10 +75,10 @@ class HttpCore:
     async def started(self) -> AsyncIterator[HttpCore]:
         """The loops run and `client` is connected."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with running(self.wired):
-            async with httpx.AsyncClient(transport=transport, base_url="http://core") as client:
-                self.client = client
-                yield self
+        client = httpx.AsyncClient(transport=transport, base_url="http://core")
+        async with running(self.wired), client:
+            self.client = client
+            yield self
 
     def insert(self, table: Any, *rows: dict[str, Any]) -> None:
         """Rows put straight into a table."""

@@ -9,7 +9,8 @@ from cloud_core.store import schema as t
 from tests.support.http_core import HttpCore, events, order_event, until
 
 HEADER = "订单号,付款时间,商品编码,数量,收货人,手机号,省,市,区,详细地址\n"
-ROW = "{0},2026-11-21 10:00:00,SKU-001,{1},测试甲,10000000001,浙江省,杭州市,余杭区,演示路1号2幢301室\n"
+PLACE = "浙江省,杭州市,余杭区,演示路1号2幢301室\n"
+ROW = "{0},2026-11-21 10:00:00,SKU-001,{1},测试甲,10000000001," + PLACE
 URL = "/v1/channels/demo-shop/files"
 
 
