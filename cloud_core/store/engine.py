@@ -22,6 +22,9 @@ from protocols.errors import Unavailable
 
 BUSY_MS = 10_000
 """How long a writer waits for another process (a CLI verb beside `serve`) before it gives up."""
+CHECKPOINT_PAGES = 8_000
+"""WAL pages (32 MB) between checkpoints. A commit of 1,500 orders fills more than SQLite's default
+of 1,000, so each would copy its pages to the database as well: a fifth of the orders a second."""
 _WRITES = "packline_writes"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -31,6 +34,7 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-65536",
     "PRAGMA journal_size_limit=67108864",
+    f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
 )
 
 

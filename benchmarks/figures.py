@@ -1,0 +1,114 @@
+"""One measured figure, how it is printed, and the table of RESULTS.md it is kept in.
+
+Every figure says what was durable on each side, what a sync cost on that disk, how busy the
+machine was, and whether its target was met. A missed target stays in the table.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.machine import Disk, Machine
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+BEGIN = "<!-- figures: written by `make bench`, one row a figure -->"
+END = "<!-- end of figures -->"
+HEAD = (
+    "| figure | median | runs | target | | fsync p99 | load | durability, how measured | command |"
+)
+RULE = "|---|---|---|---|---|---|---|---|---|"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the figure has to reach; None as a limit is a figure for information."""
+
+    limit: float | None = None
+    at_least: bool = True
+
+    def met(self, value: float) -> bool:
+        if self.limit is None:
+            return True
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One result: the values of its runs in `unit`, and what is needed to judge them."""
+
+    bench: str
+    name: str
+    unit: str
+    runs: Sequence[float]
+    target: Target
+    durability: str
+    disk: Disk
+    load: float
+    quick: bool = False
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.runs)
+
+    @property
+    def verdict(self) -> str:
+        if self.target.limit is None:
+            return "no target"
+        return "met" if self.target.met(self.median) else "MISSED"
+
+    @property
+    def target_text(self) -> str:
+        if self.target.limit is None:
+            return "-"
+        sign = "≥" if self.target.at_least else "≤"
+        return f"{sign} {number(self.target.limit)} {self.unit}"
+
+    def line(self) -> str:
+        """For the terminal."""
+        runs = " ".join(number(value) for value in self.runs)
+        return (
+            f"{self.bench}: {self.name}: {number(self.median)} {self.unit}"
+            f"  [{self.verdict}, target {self.target_text}]"
+            f"\n    runs {runs} | fsync p99 {self.disk.p99_ms:.2f} ms | load {self.load:.1f}"
+            f"\n    {self.durability}"
+        )
+
+    def row(self) -> str:
+        """For RESULTS.md."""
+        runs = " ".join(number(value) for value in self.runs)
+        cells = (
+            self.name, f"**{number(self.median)} {self.unit}**", runs, self.target_text,
+            self.verdict, f"{self.disk.p99_ms:.2f} ms", f"{self.load:.1f}", self.durability,
+            f"`python -m benchmarks {self.bench}`",
+        )  # fmt: skip
+        return "| " + " | ".join(cells) + " |"
+
+
+def number(value: float) -> str:
+    """Three or more significant digits, thousands apart."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def write(figures: Sequence[Figure], machine: Machine, day: str, path: Path = RESULTS) -> None:
+    """Replace the rows of these figures in the table, keep all others and the text around it."""
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# Results\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    middle, _, after = rest.partition(END)
+    rows = {_name(line): line for line in middle.splitlines() if _is_row(line)}
+    rows |= {figure.name: figure.row() for figure in figures}
+    table = "\n".join((HEAD, RULE, *rows.values()))
+    where = f"Last run {day} on {machine}."
+    path.write_text(f"{before}{BEGIN}\n{where}\n\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def _is_row(line: str) -> bool:
+    return line.startswith("| ") and line != HEAD
+
+
+def _name(line: str) -> str:
+    return line.split("|")[1].strip()
