@@ -48,8 +48,9 @@ class Line:
         self.refused = 0
         self._rng = rng or random.Random(0)
         self._up = True
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self._flows_up, self._flows_down = asyncio.Event(), asyncio.Event()
+        self._flows_up.set()
+        self._flows_down.set()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,7 +58,11 @@ class Line:
     @property
     def is_up(self) -> bool:
         """Neither cut nor frozen."""
-        return self._up and self._flows.is_set()
+        return self._up and self._flows
+
+    @property
+    def _flows(self) -> bool:
+        return self._flows_up.is_set() and self._flows_down.is_set()
 
     @property
     def open_connections(self) -> int:
@@ -86,9 +91,16 @@ class Line:
         self._up = False
         self._reset_all()
 
-    def freeze(self) -> None:
-        """Half-open: connections stay and new ones are taken, but nothing passes any more."""
-        self._flows.clear()
+    def freeze(self, *, up: bool = True, down: bool = True) -> None:
+        """Half-open: connections stay and new ones are taken, but nothing passes any more.
+
+        With one direction only, the other one still passes: what is sent arrives and its answer
+        never does, or the other way round. `up` is towards the broker.
+        """
+        if up:
+            self._flows_up.clear()
+        if down:
+            self._flows_down.clear()
 
     def heal(self, *, resume: bool = False) -> None:
         """The line works again.
@@ -96,10 +108,11 @@ class Line:
         What was frozen is reset, as after a router has forgotten its table; with `resume` it goes
         on with every byte that waited.
         """
-        if not self._flows.is_set() and not resume:
+        if not self._flows and not resume:
             self._reset_all()
         self._up = True
-        self._flows.set()
+        self._flows_up.set()
+        self._flows_down.set()
 
     def _reset_all(self) -> None:
         for writer in list(self._writers):
@@ -124,7 +137,8 @@ class Line:
             _reset(writer)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._flows.wait()
+        await self._flows_up.wait()
+        await self._flows_down.wait()
         async with asyncio.timeout(CONNECT_S):
             there_reader, there_writer = await asyncio.open_connection(*self.target)
         self.connections += 1
@@ -142,9 +156,10 @@ class Line:
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
     ) -> None:
+        flows = self._flows_up if up else self._flows_down
         while data := await reader.read(CHUNK_BYTES):
             for piece in self._pieces(data):
-                await self._flows.wait()
+                await flows.wait()
                 await self._hold_back()
                 writer.write(piece)
                 await writer.drain()
