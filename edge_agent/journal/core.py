@@ -65,8 +65,10 @@ class JournalCore:
         assert self._db is not None, "journal is not open"
         return self._db
 
-    def open(self, now: Now) -> None:
+    def open(self, now: Now, reason: str = "first") -> None:
         """Create or load the file, count the boot, open the first epoch of an empty file.
+
+        `reason` is what `epoch.opened` says of it: `first`, `wiped` or `salvaged`.
 
         Raises `Corrupt` for a file of a newer program; database errors go through.
         """
@@ -81,7 +83,7 @@ class JournalCore:
         self._db.execute("COMMIT")
         self._load()
         if self._head.epoch_no == 0:
-            self._only(self.commit([(lambda tx: tx.open_epoch("first"), now)]))
+            self._only(self.commit([(lambda tx: tx.open_epoch(reason), now)]))
 
     def close(self) -> None:
         if self._db is not None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from edge_agent.labels.draw import Renderer
 from edge_agent.labels.fonts import FontBook, find_font
-from edge_agent.labels.press import LabelPress
+from edge_agent.labels.press import SAMPLE, LabelPress
 from edge_agent.labels.template import Template, parse_template, read_template
 
 __all__ = [
+    "SAMPLE",
     "LabelPress",
     "Renderer",
     "Template",
