@@ -161,7 +161,7 @@ def _save_hold_lines(connection: Connection, mark: str, ws: WorkingSet) -> None:
     if values:
         connection.exec_driver_sql(
             "INSERT INTO hold_line (hold_id, sku, quantity) "  # noqa: S608
-            f"VALUES ({mark}, {mark}, {mark})",
+            f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
             values,
         )
 

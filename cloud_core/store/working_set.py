@@ -301,6 +301,10 @@ class WorkingSet:
         self.appended.append(origin)
         return True
 
+    def cover_hold(self, hold_id: str, lines: Iterable[tuple[str, int]]) -> None:
+        """Write down which units a new hold sets aside."""
+        self._note(self.hold_lines, hold_id, tuple(lines))
+
     # --- facts ---------------------------------------------------------------------------------
 
     def trail(
