@@ -37,6 +37,7 @@ from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest, Languages
 from cloud_core.flows.registry import FOLDS
 from cloud_core.link import LinkConfig, PahoLink, read_password
+from cloud_core.pages import tracking
 from cloud_core.ports import (
     Carrier,
     ChannelConfig,
@@ -180,6 +181,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         ingest=ingest,
         master=master,
         submit=committer.submit,
+        pages=tracking,
         clock=ports.clock,
         limits=knobs.limits,
         on_raw=core.message_stored,
@@ -364,7 +366,7 @@ def _health(views: Views, committer: Committer | InlineCommitter) -> dict[str, s
 def _link_config(settings: Settings) -> LinkConfig:
     return LinkConfig(
         settings.mqtt_host, settings.mqtt_port, "core", settings.mqtt_username,
-        read_password(settings.mqtt_password_file), settings.mqtt_keepalive_s,
+        read_password(settings.mqtt_password_path), settings.mqtt_keepalive_s,
         settings.mqtt_tls_ca_file, settings.mqtt_tls_cert_file, settings.mqtt_tls_key_file,
     )  # fmt: skip
 

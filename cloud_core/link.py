@@ -8,6 +8,7 @@ connection: agents go back and repeat, nothing is half taken. Must not know topi
 from __future__ import annotations
 
 import asyncio
+import queue
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -265,14 +266,48 @@ class PahoLink:
             self._lost.set()
 
 
-def read_password(file: str) -> str:
+def read_password(file: Path | None) -> str:
     """The first line of a password file, "" without one. Raises `Unavailable`."""
-    if not file:
+    if file is None:
         return ""
     try:
-        return Path(file).read_text(encoding="utf-8").splitlines()[0].strip()
+        return file.read_text(encoding="utf-8").splitlines()[0].strip()
     except (OSError, IndexError) as error:
         raise Unavailable(
             "mqtt_password_missing", f"无法读取消息代理密码文件 {file}",
             f"cannot read the broker password file {file}", field="mqtt_password_file",
         ) from error  # fmt: skip
+
+
+def probe(config: LinkConfig, filters: Sequence[str], timeout_s: float = 5.0) -> str:
+    """Log in and subscribe once; "" when the broker allows it, else why not. Blocks up to twice
+    `timeout_s`; for the doctor only."""
+    heard: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    client = Client(CallbackAPIVersion.VERSION2, f"{config.client_id}-doctor", clean_session=True)
+    client.connect_timeout = timeout_s
+    if config.username:
+        client.username_pw_set(config.username, config.password or None)
+    if config.ca_file:
+        client.tls_set(config.ca_file, config.cert_file or None, config.key_file or None)
+    client.on_connect = lambda c, u, flags, reason, properties: heard.put(
+        (str(reason), reason.value)
+    )
+    client.on_subscribe = lambda c, u, mid, codes, properties: heard.put(
+        ("subscribe refused", max(code.value for code in codes))
+    )
+    try:
+        client.connect(config.host, config.port, keepalive=config.keepalive_s)
+        client.loop_start()
+        reason, code = heard.get(timeout=timeout_s)
+        if code != 0:
+            return reason
+        client.subscribe([(name, 1) for name in filters])
+        reason, code = heard.get(timeout=timeout_s)
+        return reason if code >= 0x80 else ""
+    except (OSError, ValueError) as error:
+        return str(error)
+    except queue.Empty:
+        return "no answer"
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 from protocols.errors import Rejected
 
 ENV_PREFIX = "PACKLINE_CORE_"
+CONFIG_VARIABLE = "PACKLINE_CORE_CONFIG"
+"""Names the TOML file when `--config` does not."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
@@ -49,7 +51,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     mqtt_username: str = "core"
     """连接代理的用户名。User name at the broker."""
     mqtt_password_file: str = ""
-    """存放代理密码的文件（0600）；空 = 不用密码。File with the broker password."""
+    """存放代理密码的文件；空 = 数据目录/mqtt.password（有则用）。File with the broker password."""
     mqtt_tls_ca_file: str = ""
     """代理证书的 CA 文件；空 = 不加密。CA of the broker's certificate; empty = no TLS."""
     mqtt_tls_cert_file: str = ""
@@ -98,6 +100,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.master_key_file) if self.master_key_file else self.data_path / "master.key"
 
     @property
+    def mqtt_password_path(self) -> Path | None:
+        """Where the broker password is; None when there is none to send."""
+        if self.mqtt_password_file:
+            return Path(self.mqtt_password_file)
+        usual = self.data_path / "mqtt.password"
+        return usual if usual.exists() else None
+
+    @property
     def database(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_path / 'core.sqlite'}"
@@ -111,7 +121,7 @@ def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = _read(file) if file else {}
     hints = _plain_types()
     for name, text in environment.items():
-        if name.startswith(ENV_PREFIX):
+        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE:
             key = name.removeprefix(ENV_PREFIX).lower()
             values[key] = _from_text(text, hints.get(key, str))
     return check(values)

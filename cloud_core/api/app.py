@@ -18,7 +18,6 @@ from cloud_core import logs
 from cloud_core.api import health, intake, master, shapes, staff, tracking
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import answer
-from cloud_core.pages import tracking as pages
 from protocols.errors import PacklineError, Rejected, Unavailable
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -144,9 +143,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if request.url.path.startswith("/t/"):
-        return Response(
-            pages.draw_notice("track_unknown"), 404, pages.headers(), "text/html; charset=utf-8"
-        )
+        pages = request.app.state.doors.pages
+        document = pages.draw_notice("track_unknown")
+        return Response(document, 404, pages.headers(), "text/html; charset=utf-8")
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "request_invalid")
     refused = Rejected(code, "没有这个地址或方法", str(error.detail), field="path")
     return answer(refused, headers=dict(error.headers or {}))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from cloud_core.api.metrics import Metrics
 from cloud_core.api.rates import Rates
+from cloud_core.domain.tracking import Page
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest
 from cloud_core.ports import Clock, Submit
@@ -28,6 +30,22 @@ class Limits:
     trusted_proxies: frozenset[str] = frozenset()
 
 
+class TrackingPages(Protocol):
+    """Draws what the buyer sees; `pages.tracking`."""
+
+    def draw(self, page: Page) -> str:
+        """The document of one order."""
+        ...
+
+    def draw_notice(self, code: str) -> str:
+        """The document that says why there is no order: by error code."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """What every such answer carries."""
+        ...
+
+
 class Doors:
     """Everything a route may use; one per application, kept in `app.state.doors`."""
 
@@ -40,6 +58,7 @@ class Doors:
         ingest: Ingest,
         master: MasterDoor,
         submit: Submit,
+        pages: TrackingPages,
         clock: Clock,
         limits: Limits,
         on_raw: Callable[[], None],
@@ -47,6 +66,7 @@ class Doors:
     ) -> None:
         self.views, self.keys, self.channels = views, keys, channels
         self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
+        self.pages = pages
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
         self.channel_rates = Rates(limits.channel_per_min)

@@ -11,10 +11,10 @@ import re
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from cloud_core.api.doors import Doors
 from cloud_core.api.guard import Source, TheDoors
 from cloud_core.api.rates import RateLimited
 from cloud_core.domain.tracking import page_of
-from cloud_core.pages import tracking as pages
 
 router = APIRouter()
 
@@ -44,16 +44,16 @@ def show(token: str, request: Request, doors: TheDoors, source: Source) -> Respo
     try:
         doors.page_rates.take(source, now_ms)
     except RateLimited:
-        return _notice("rate_limited", 429, {"Retry-After": "60"})
+        return _notice(doors, "rate_limited", 429, {"Retry-After": "60"})
     tracking = doors.views.tracking(token) if _TOKEN.match(token) else None
     if tracking is None:
-        return _notice("track_unknown", 404)
+        return _notice(doors, "track_unknown", 404)
     if tracking.is_expired(now_ms):
-        return _notice("track_expired", 410)
-    document = pages.draw(page_of(tracking, now_ms)).encode()
+        return _notice(doors, "track_expired", 410)
+    document = doors.pages.draw(page_of(tracking, now_ms)).encode()
     etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
     headers = {
-        **pages.headers(), "ETag": etag, "Cache-Control": f"private, max-age={FRESH_S}",
+        **doors.pages.headers(), "ETag": etag, "Cache-Control": f"private, max-age={FRESH_S}",
     }  # fmt: skip
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
@@ -65,6 +65,6 @@ def _matches(given: str, etag: str) -> bool:
     return any(tag.strip().removeprefix("W/") == etag for tag in given.split(",")) or given == "*"
 
 
-def _notice(code: str, status: int, extra: dict[str, str] | None = None) -> Response:
-    headers = {**pages.headers(), "Cache-Control": "no-store", **(extra or {})}
-    return Response(pages.draw_notice(code), status, headers, _HTML)
+def _notice(doors: Doors, code: str, status: int, extra: dict[str, str] | None = None) -> Response:
+    headers = {**doors.pages.headers(), "Cache-Control": "no-store", **(extra or {})}
+    return Response(doors.pages.draw_notice(code), status, headers, _HTML)

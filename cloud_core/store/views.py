@@ -223,6 +223,15 @@ class Views:
                 ).scalar_one(),
             }
 
+    def highest_waybill(self, carrier: str, prefix: str) -> str:
+        """The highest number of a carrier that begins with `prefix`, "" if there is none."""
+        c = t.waybill.c
+        wanted = select(func.max(c.number)).where(
+            c.carrier == carrier, c.number.startswith(prefix, autoescape=True)
+        )
+        with reading(self._engine) as connection:
+            return connection.execute(wanted).scalar() or ""
+
     def ping(self) -> None:
         """Raise the database's error when it cannot be read."""
         with reading(self._engine) as connection:

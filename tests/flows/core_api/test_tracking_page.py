@@ -52,7 +52,8 @@ async def test_one_parcel_with_its_timeline_and_expected_day(core: HttpCore) -> 
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     text = page.text
     for words in ("包裹运输中", "预计 11月25日 送达", "演示快运", "YS0000000001", "11月21日",
-                  "16:00", "包裹已交给快递公司", "测*甲 100******01", "浙江省杭州市余杭区演示路*号*幢*室",
+                  "16:00", "包裹已交给快递公司", "测*甲 100******01",
+                  "浙江省杭州市余杭区演示路*号*幢*室",
                   "DB2026TESTTEST", "毛巾&lt;script&gt;"):  # fmt: skip
         assert words in text, words
     assert text.index("包裹运输中") < text.index("包裹已交给快递公司") < text.index("订单已付款")
