@@ -64,6 +64,8 @@ class ApplyShopEvents:
     problems: tuple[RowProblem, ...] = ()
     raw_id: int | None = None
     actor: str = ""
+    source: str = ""
+    """The address the message came from, for the trail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,13 @@ the trail, not applied (P7). The same order by webhook and by file is one order:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
 from cloud_core.domain.policy import HOUR_MS
+from cloud_core.domain.progress import GONE
 from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
 from cloud_core.flows.own import own, settle_order
@@ -23,6 +26,14 @@ _STOPS = {
     ShopEventKind.REFUND_REQUESTED: "refund",
     ShopEventKind.REFUNDED: "refund",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who says it and from which address, for the trail (004.30)."""
+
+    actor: str
+    source: str
 
 
 def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
@@ -95,7 +106,7 @@ def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) ->
     _check_skus(ws, event)
     ws.seen.put(SeenKey(command.channel, event.dedupe_key, ws.now_ms, stands_for))
     order = ws.order_by_native(event.channel, event.native_id)
-    actor = command.actor or f"channel:{command.channel}"
+    caller = Caller(command.actor or f"channel:{command.channel}", command.source)
     if event.kind is ShopEventKind.UNMAPPED:
         ws.alarm(
             "unmapped_status",
@@ -104,8 +115,8 @@ def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) ->
         )
         return "stored", order.id if order else ""
     if order is None:
-        return "created", _create(ws, incoming, actor)
-    return _update(ws, order, incoming, actor)
+        return "created", _create(ws, incoming, caller)
+    return _update(ws, order, incoming, caller)
 
 
 def _check_skus(ws: WorkingSet, event: ShopEvent) -> None:
@@ -119,7 +130,7 @@ def _check_skus(ws: WorkingSet, event: ShopEvent) -> None:
             )
 
 
-def _create(ws: WorkingSet, incoming: IncomingOrder, actor: str) -> str:
+def _create(ws: WorkingSet, incoming: IncomingOrder, caller: Caller) -> str:
     event = incoming.event
     order = Order(
         id=incoming.new_order_id,
@@ -148,17 +159,19 @@ def _create(ws: WorkingSet, incoming: IncomingOrder, actor: str) -> str:
     order = _with_division(order, event)
     ws.add_order(order)
     ws.contacts.loaded(order.id, None)
-    ws.trail(order.id, "created", actor)
+    ws.trail(order.id, "created", caller.actor, source=caller.source)
     _write_lines(ws, order.id, event)
     _write_contact(ws, order.id, incoming)
     if event.kind in _STOPS:
-        stop(ws, order, _STOPS[event.kind], actor)
+        stop(ws, order, _STOPS[event.kind], caller.actor, caller.source)
     elif event.kind is ShopEventKind.PAID:
-        _pay(ws, order, event, actor)
+        _pay(ws, order, event, caller)
     return order.id
 
 
-def _update(ws: WorkingSet, order: Order, incoming: IncomingOrder, actor: str) -> tuple[str, str]:
+def _update(
+    ws: WorkingSet, order: Order, incoming: IncomingOrder, caller: Caller
+) -> tuple[str, str]:
     event = incoming.event
     newer = event.version >= order.source_version
     if newer:
@@ -178,19 +191,21 @@ def _update(ws: WorkingSet, order: Order, incoming: IncomingOrder, actor: str) -
         _write_contact(ws, order.id, incoming)
         order = ws.orders.get(order.id) or order
     if event.kind in _STOPS:
-        stop(ws, order, _STOPS[event.kind], actor)
+        stop(ws, order, _STOPS[event.kind], caller.actor, caller.source)
         return "updated", order.id
     if event.kind is ShopEventKind.PAID and order.paid_ms is None and event.lines:
-        _pay(ws, order, event, actor)
+        _pay(ws, order, event, caller)
         return "updated", order.id
     if event.kind is ShopEventKind.ADDRESS_CHANGED and newer:
-        ws.trail(order.id, "address_changed", actor)
+        ws.trail(order.id, "address_changed", caller.actor, source=caller.source)
         return "updated", order.id
-    ws.trail(order.id, f"stored:{event.kind}", actor, f"version {event.version}")
+    fate = "refused" if order.state in GONE else "stored"
+    detail = f"version {event.version}"
+    ws.trail(order.id, f"{fate}:{event.kind}", caller.actor, detail, caller.source)
     return "stored", order.id
 
 
-def _pay(ws: WorkingSet, order: Order, event: ShopEvent, actor: str) -> None:
+def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None:
     """Payment: fix the promise and own the order's shipment in this commit."""
     paid_ms = event.paid_at_ms or event.occurred_at_ms or ws.now_ms
     ship_by = paid_ms + ws.policy.ship_within_h * HOUR_MS
@@ -205,7 +220,7 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, actor: str) -> None:
         version=order.version + 1,
     )
     ws.orders.put(paid)
-    ws.trail(order.id, "created>paid", actor)
+    ws.trail(order.id, "created>paid", caller.actor, source=caller.source)
     if order.stop:
         settle_order(ws, order.id)
         return
@@ -214,7 +229,7 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, actor: str) -> None:
         return
     shipment = new_shipment(ws, paid, 1)
     if shipment is not None:
-        own(ws, shipment, actor=actor)
+        own(ws, shipment, actor=caller.actor)
 
 
 def new_shipment(ws: WorkingSet, order: Order, number: int) -> Shipment | None:

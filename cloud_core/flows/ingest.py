@@ -124,6 +124,7 @@ class Ingest:
                 orders=tuple(orders[end - APPLY_MAX : end]),
                 problems=parsed.problems if end == ends[-1] else (),
                 raw_id=raw_id if end == ends[-1] else None,
+                source=message.source,
             )
             for end in ends
         )
