@@ -6,7 +6,9 @@ personal data is forgotten. Bounded work a call; what is left over waits for the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cloud_core.domain.commands import Sweep
 from cloud_core.domain.policy import HOUR_MS
