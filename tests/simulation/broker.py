@@ -99,7 +99,7 @@ class FakeBroker:
         self.count = Count()
         self.wires: dict[str, Wire] = {}
         self.watch: Callable[[str, str, bytes], None] = lambda client, topic, payload: None
-        self.on_retained_lost: Callable[[], None] = lambda: None
+        self.in_flight = 0
         self._clients: dict[str, Client] = {}
         self._retained: dict[str, bytes] = {}
 
@@ -164,9 +164,8 @@ class FakeBroker:
         """Everything in flight and every session is gone; retained ones unless persisted."""
         self.up = False
         self.count.crashes += 1
-        if not self.persists and self._retained:
+        if not self.persists:
             self._retained.clear()
-            self.on_retained_lost()
         for client in list(self._clients.values()):
             client.alive = False
             client.closed("broker crashed")
@@ -205,12 +204,15 @@ class FakeBroker:
                 self._send(client, topic, payload, self._delay())
 
     def _send(self, client: Client, topic: str, payload: bytes, delay: float) -> None:
+        self.in_flight += 1
         self._later(delay, self._hand_over, client, topic, payload)
         if self.rng.random() < self.rates.twice:
             self.count.twice += 1
+            self.in_flight += 1
             self._later(delay + self._delay(), self._hand_over, client, topic, payload)
 
     def _hand_over(self, client: Client, topic: str, payload: bytes) -> None:
+        self.in_flight -= 1
         current = client.alive and self._clients.get(client.name) is client
         if current and self.wire(client.name).down:
             self.count.delivered += 1

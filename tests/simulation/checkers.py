@@ -7,6 +7,7 @@ derives, only rows and what physically happened.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from protocols import chain
 from protocols.vocabulary import ShipmentState
-from tests.simulation.truth import Truth, Violation
+from tests.simulation.truth import Fact, Truth, Violation
 
 RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
 BENCH = ("granted", "picking", "packed")
@@ -103,7 +104,8 @@ class CoreChecker:
         )
         kept = self.rows("SELECT sku, quantity FROM hold_line WHERE hold_id = ? ORDER BY sku", hold)
         if [tuple(r) for r in wanted] != [tuple(r) for r in kept]:
-            raise Violation("P5", f"{shipment}: hold {hold} does not cover the lines")
+            seen = f"{shipment}: hold {hold} has {[*map(tuple, kept)]} for {[*map(tuple, wanted)]}"
+            raise Violation("P5", seen)
 
     def _offered(self, row: sqlite3.Row) -> None:
         if not self._told(row, "offer") and not self._told(row, "try"):
@@ -112,12 +114,15 @@ class CoreChecker:
     def _granted(self, row: sqlite3.Row) -> None:
         if not self._told(row, "grant"):
             raise Violation("P5", f"{row['id']}: granted to {row['agent']} without a grant queued")
+        # A stop takes the next token; the number stays with the token it was drawn under.
+        token_n = row["token_n"] - (1 if row["stop"] == "stopping" else 0)
         number = self.rows("SELECT * FROM waybill WHERE number = ?", row["waybill"])
         mine = number and (
             number[0]["shipment_id"], number[0]["token_epoch"], number[0]["token_n"]
-        ) == (row["id"], row["token_epoch"], row["token_n"])
+        ) == (row["id"], row["token_epoch"], token_n)
         if not mine:
-            raise Violation("P6", f"{row['id']}: number {row['waybill']} is not its own")
+            seen = f"{row['id']}: number {row['waybill']} is not its own: {[*map(tuple, number)]}"
+            raise Violation("P6", f"{seen}, shipment {tuple(row)}")
 
     def _told(self, row: sqlite3.Row, kind: str) -> bool:
         return bool(
@@ -201,6 +206,48 @@ class CoreChecker:
                     raise Violation("P2", f"{stream['agent']}: row {row['seq']} breaks the chain")
             if head != bytes(stream["hash"]):
                 raise Violation("P2", f"{stream['agent']}: head is not the last row's hash")
+
+    def own_events_applied(self) -> None:
+        """Nothing a sound agent reported was refused, and no command broke an assertion (P2)."""
+        refused = self.rows(
+            "SELECT s.agent, s.epoch, e.seq, e.type, e.result FROM event e"
+            " JOIN stream s ON s.id = e.stream_id WHERE e.result <> '' LIMIT 3"
+        )
+        if refused:
+            raise Violation("P2", f"events refused: {[tuple(row) for row in refused]}")
+        broken = self.rows(
+            "SELECT source, message FROM quarantine WHERE code = 'assertion' LIMIT 3"
+        )
+        if broken:
+            raise Violation("P5", f"assertions: {[tuple(row) for row in broken]}")
+
+    def facts(self, agent: str) -> Counter[Fact]:
+        """Units picked and verified by (agent, shipment, SKU), each first place counted once."""
+        found: Counter[Fact] = Counter()
+        for body in self._bodies(agent, ("item.picked", "item.verified")):
+            found[agent, body["shipment"], body["sku"]] += body["quantity"]
+        return found
+
+    def handed_over(self, agent: str) -> set[str]:
+        """Shipments whose hand-over by this agent the core holds."""
+        return {body["shipment"] for body in self._bodies(agent, ("parcel.handed_over",))}
+
+    def _bodies(self, agent: str, types: tuple[str, ...]) -> list[Any]:
+        marks = ",".join("?" * len(types))
+        places: set[tuple[str, int, str]] = set()
+        bodies = []
+        for row in self.rows(
+            "SELECT s.epoch, e.seq, e.hash, e.row FROM event e JOIN stream s ON s.id = e.stream_id"
+            f" WHERE s.agent = ? AND s.name = 'floor' AND e.type IN ({marks})", agent, *types
+        ):
+            event = json.loads(row["row"])
+            first = event.get("o")
+            place = (row["epoch"], row["seq"], row["hash"].hex())
+            place = (first[0], first[1], first[2]) if first else place
+            if place not in places:
+                places.add(place)
+                bodies.append(event["d"])
+        return bodies
 
     def shipped_twice(self) -> None:
         """A shipment that two warehouses physically sent has an incident (P4)."""

@@ -34,6 +34,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.steps = 0
         self.rng = Random(seed)
         self.failure: BaseException | None = None
+        self.on_failure: Callable[[BaseException], None] = lambda error: None
         self.set_exception_handler(self._keep_failure)
 
     def time(self) -> float:
@@ -74,5 +75,8 @@ class SimLoop(asyncio.SelectorEventLoop):
     def _keep_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A task that nobody awaits died: the seed fails with it, never in silence."""
         error = context.get("exception")
+        if isinstance(error, GeneratorExit):
+            return
         if self.failure is None:
             self.failure = error or RuntimeError(context.get("message", "loop error"))
+            self.on_failure(self.failure)

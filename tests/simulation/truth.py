@@ -7,6 +7,7 @@ sent, payloads that crossed the broker. The checkers hold the product's database
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -26,7 +27,6 @@ class SentOrder:
     channel: str
     native_id: str
     lines: tuple[tuple[str, int], ...]
-    canaries: tuple[str, ...]
     paid: bool = False
     stopped: bool = False
     accepted: bool = False
@@ -52,6 +52,7 @@ class Left:
     shipment: str
     waybill: str
     at_s: float
+    beeped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,14 @@ class Truth:
     bad_inputs: list[tuple[str, str]] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     sometimes: set[str] = field(default_factory=set)
-    canaries: set[str] = field(default_factory=set)
+    violation: Violation | None = None
+    on_violation: Callable[[], None] = lambda: None
+
+    def broken(self, violation: Violation) -> None:
+        """Keep the first violation; the history ends with it."""
+        if self.violation is None:
+            self.violation = violation
+            self.on_violation()
 
     def reached(self, point: str) -> None:
         """A point that every campaign must reach (reliability §3a)."""

@@ -1,0 +1,190 @@
+"""The cloud core as a process of the simulation: the real loops, flows and SQL, on virtual time.
+
+Starts, dies at any commit boundary, comes back on the same file, and is restored from a backup.
+The shops' door is the one of the HTTP API without HTTP: verify, parse, store, answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from cloud_core import ports as core_ports
+from cloud_core.bootstrap import Knobs, Ports, Wired, wire
+from cloud_core.committer import InlineCommitter
+from cloud_core.domain.commands import ImportRows
+from cloud_core.domain.policy import Policy
+from cloud_core.domain.rows import Audit
+from cloud_core.ports import ChannelConfig, WriteBackAnswer
+from cloud_core.store import backup
+from cloud_core.store.channel_rows import Channel
+from cloud_core.store.engine import open_engine, sqlite_url
+from cloud_core.store.key_file import MasterKeys
+from cloud_core.store.loop_reads import begin_life
+from cloud_core.store.migrate import migrate
+from cloud_core.worker import Pace
+from protocols.errors import Corrupt, Rejected, Unavailable
+from tests.simulation.broker import FakeBroker, Rights
+from tests.simulation.clocks import CoreClock, SeededIds
+from tests.simulation.links import SimLink
+from tests.simulation.plan import START_WALL_MS, Plan
+from tests.simulation.process import CrashPoint, Process, ProcessGone
+from tests.simulation.scenery import master_values
+from tests.simulation.shops import CHANNELS
+
+RIGHTS = Rights(("v1/+/+/dn/#", "v1/core/st"), ("v1/+/+/up/#",))
+PACE = Pace(
+    sweep_s=120.0, parked_s=600.0, purge_s=1800.0, ingest_s=300.0, resend_s=60.0, shop_call_s=600.0
+)
+POLICY = Policy(offer_ttl_s=600, reachable_s=900, personal_hours=24, raw_hours=24)
+_KEY = bytes(range(32))
+KEYS = MasterKeys({"k1": _KEY}, "k1", _KEY)
+
+
+class Shop:
+    """The shops' side of the write-back: takes each call once, sometimes does not answer."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self.told: dict[str, int] = {}
+
+    async def send(self, channel: str, kind: str, body: bytes, key: str) -> WriteBackAnswer:
+        await asyncio.sleep(self._rng.uniform(0.05, 2.0))
+        self.told[key] = self.told.get(key, 0) + 1
+        if self._rng.random() < 0.05:
+            return WriteBackAnswer(False, "no answer")
+        return WriteBackAnswer(True, "ok")
+
+
+class _Still:
+    """The clock of the preparation: before the history begins."""
+
+    def now_ms(self) -> int:
+        return START_WALL_MS - 3_600_000
+
+
+class CoreNode:
+    """The machine the core runs on. `after_commit` is called by the world after each commit."""
+
+    def __init__(self, folder: Path, plan: Plan, broker: FakeBroker) -> None:
+        self.path = folder / "core.db"
+        self.broker = broker
+        self.clock = CoreClock(asyncio.get_running_loop())
+        self.rng = Random(f"core-{plan.seed}")
+        self.crash_point = CrashPoint(Random(f"core-crash-{plan.seed}"))
+        self.shop = Shop(Random(f"write-back-{plan.seed}"))
+        self.after_commit: Callable[[], None] = lambda: None
+        self.on_crash: Callable[[str], None] = lambda point: None
+        self.commits = 0
+        self.process: Process | None = None
+        self._wired: Wired | None = None
+        self._link: SimLink | None = None
+
+    @property
+    def up(self) -> bool:
+        return self.process is not None and self.process.alive
+
+    @property
+    def wired(self) -> Wired:
+        assert self._wired is not None
+        return self._wired
+
+    def prepare(self, plan: Plan) -> None:
+        """A new database with the history's master data, by the product's own import."""
+        migrate(open_engine(sqlite_url(self.path)))
+        wired = self._wire(Process(), _Still())
+        for kind, values in master_values(plan):
+            done = self._submit(wired, ImportRows(kind, tuple(values), False, "simulation"))
+            if done.problems:
+                raise AssertionError(f"master data {kind} refused: {done.problems[0]}")
+        for name, secret in CHANNELS.items():
+            channel = Channel(ChannelConfig(name, "generic"), (secret,), name, "", True)
+            wired.channels.add(channel, Audit(0, "simulation", "", "channel.added", name, ""))
+        wired.engine.dispose()
+
+    def start(self) -> None:
+        """A new life on the same file."""
+        process = self.process = Process()
+        wired = self._wired = self._wire(process, self.clock)
+        begin_life(wired.engine)
+        process.spawn(wired.core.run())
+
+    def crash(self) -> None:
+        """Gone between two instructions; what was committed is there."""
+        if self.process is None or not self.process.alive:
+            return
+        self.process.end()
+        assert self._link is not None
+        self._link.die()
+        self.wired.engine.dispose()
+
+    def submit(self, command: Any) -> Any:
+        """A person's command on this machine."""
+        return self._submit(self.wired, command)
+
+    def _wire(self, process: Process, clock: core_ports.Clock) -> Wired:
+        self._link = SimLink(self.broker, "core", RIGHTS, core_ports, self.rng)
+        knobs = Knobs(
+            POLICY, PACE, inline=True, on_commit=self._committing(process),
+            random_bytes=self.rng.randbytes,
+        )
+        ports = Ports(clock, SeededIds(self.rng), self._link, self.shop)
+        return wire(open_engine(sqlite_url(self.path)), KEYS, ports, knobs)
+
+    @staticmethod
+    def _submit(wired: Wired, command: Any) -> Any:
+        assert isinstance(wired.committer, InlineCommitter)
+        return wired.committer.submit_now(command)
+
+    # --- the shops' door ----------------------------------------------------------------------
+
+    async def door(self, channel: str, headers: dict[str, str], raw: bytes) -> int:
+        """The status a shop gets; what `api.intake.push_events` does."""
+        if not self.up:
+            return 503
+        try:
+            return self._take(channel, headers, raw)
+        except (ProcessGone, Unavailable):
+            return 503
+        except (Rejected, Corrupt) as error:
+            return 401 if "signature" in error.code or "timestamp" in error.code else 422
+
+    def _take(self, channel: str, headers: dict[str, str], raw: bytes) -> int:
+        wired, now_ms = self.wired, self.clock.now_ms()
+        found = wired.channels.get(channel)
+        dialect = wired.ingest.languages.dialect(found.config)
+        dialect.verify(headers, raw, found.secrets, found.config, now_ms // 1000)
+        parsed = wired.ingest.languages.parse("event", raw, "", found.config, now_ms)
+        stored = self.submit(wired.ingest.stored(channel, "event", raw))
+        if not stored.duplicate:
+            wired.ingest.keep(stored.raw_id, parsed)
+            wired.core.message_stored()
+        return 202 if parsed.events else 422
+
+    # --- commits ------------------------------------------------------------------------------
+
+    def _committing(self, process: Process) -> Callable[[str], None]:
+        def on_commit(point: str) -> None:
+            process.check()
+            if point == "after_commit":
+                self.commits += 1
+                self.after_commit()
+            if self.crash_point.now(point):
+                self.on_crash(point)
+                self.crash()
+                raise ProcessGone
+
+        return on_commit
+
+    # --- backups ------------------------------------------------------------------------------
+
+    def backup(self, path: Path) -> None:
+        backup.backup(self.wired.engine, path)
+
+    def restore(self, path: Path) -> None:
+        """Replace the database by a backup; the product begins a new life of the core."""
+        assert not self.up
+        backup.restore(path, self.path, self.clock.now_ms() // 1000)
