@@ -48,7 +48,7 @@ async def _run(folder: Path, requests: int, seed: int) -> float:
     program, url = await serve_core.started(bed)
     try:
         start = time.perf_counter()
-        await asyncio.to_thread(_send, url, bed.secret, bodies)
+        await asyncio.to_thread(send, url, bed.secret, bodies)
         await _until_applied(bed)
         took = time.perf_counter() - start
     finally:
@@ -66,7 +66,7 @@ async def _until_applied(bed: core_bed.CoreBed) -> None:
             await asyncio.sleep(0.02)
 
 
-def _send(url: str, secret: str, bodies: Sequence[bytes]) -> None:
+def send(url: str, secret: str, bodies: Sequence[bytes]) -> None:
     """Send every body once, over a few connections at a time; each must be accepted whole."""
     waiting: SimpleQueue[bytes] = SimpleQueue()
     for body in bodies:

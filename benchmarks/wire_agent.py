@@ -1,0 +1,210 @@
+"""One agent in a process of its own: the real agent with real journals and the real line.
+
+Only its people and its paper are missing: what a bench would report is written to the journal in
+commits of 100 events, as fast as the disk takes it. Talks to the parent in JSON lines: one order
+in, one answer out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from benchmarks import floor_work
+from benchmarks.journal import connect
+from edge_agent.agent import Agent
+from edge_agent.agent.parts import Ports
+from edge_agent.domain.floor_plan import FloorPlan
+from edge_agent.domain.label import LabelFields
+from edge_agent.domain.moment import Now
+from edge_agent.domain.printer_status import READY, PrinterStatus, SendOutcome
+from edge_agent.flows import print_label
+from edge_agent.journal.core import JournalCore
+from edge_agent.journal.tx import Tx
+from edge_agent.journal.writer import ThreadJournal
+from edge_agent.link import BrokerAddress, MqttLink
+from protocols.events import PrinterChanged, ScanRefused
+
+EVENTS_A_COMMIT = 100
+BATCH_MAX = 100
+Row = tuple[str, Struct, str]
+
+
+class SystemClock:
+    """The kernel's two clocks."""
+
+    def now(self) -> Now:
+        return Now(
+            time.time_ns() // 1_000_000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        )
+
+
+class SystemIds:
+    """Randomness from the kernel."""
+
+    def epoch(self) -> str:
+        return secrets.token_hex(8)
+
+    def jitter(self) -> float:
+        return secrets.randbelow(1_000) / 1_000
+
+
+class NoPaper:
+    """A printer that is well and is never asked to print."""
+
+    async def status(self) -> PrinterStatus:
+        return READY
+
+    async def send(self, data: bytes, before_first_byte: Callable[[], bool]) -> SendOutcome:
+        raise AssertionError("nothing prints here")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class NoDrawing:
+    """The label maker of a printer that never prints."""
+
+    def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
+        raise AssertionError("nothing is drawn here")
+
+    def preview_png(self, fields: LabelFields) -> bytes:
+        raise AssertionError("nothing is drawn here")
+
+
+class Answers:
+    """Lines from and to the parent."""
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._reader), sys.stdin)
+
+    async def ask(self) -> dict[str, Any]:
+        """The next order; {"do": "stop"} when the parent is gone."""
+        line = await self._reader.readline()
+        order: dict[str, Any] = json.loads(line) if line else {"do": "stop"}
+        return order
+
+    @staticmethod
+    def say(**values: Any) -> None:
+        print(json.dumps(values), flush=True)
+
+
+async def run(config: dict[str, Any]) -> None:
+    """Be the agent until told to stop."""
+    clock, ids = SystemClock(), SystemIds()
+    loop = asyncio.get_running_loop()
+    folder = Path(config["folder"])
+    journals = {
+        stream: _journal(folder / f"{stream}.sqlite", config["agent"], stream, clock, ids)
+        for stream in ("floor", "telemetry")
+    }
+    for journal in journals.values():
+        journal.start(loop)
+    link = MqttLink(
+        BrokerAddress(
+            config["host"], config["port"], config["agent"], config["agent"], config["secret"]
+        )
+    )
+    plan = FloorPlan(site=config["site"], agent=config["agent"], printers=("paper",),
+                     telemetry_rows_max=10_000_000)  # fmt: skip
+    ports = Ports(clock, ids, link, journals, {"paper": NoPaper()}, {"paper": NoDrawing()}, _unused)
+    agent = Agent(plan, ports)
+    running = asyncio.create_task(agent.run())
+    gc.freeze()
+    try:
+        await _serve(agent, running)
+    finally:
+        agent.stop()
+        await running
+        for journal in journals.values():
+            await journal.stop()
+
+
+async def _serve(agent: Agent, running: asyncio.Task[None]) -> None:
+    live, talk, done = agent.live, Answers(), set[str]()
+    await talk.start()
+    while True:
+        order = await talk.ask()
+        assert not running.done(), running.exception()
+        if order["do"] == "stop":
+            return
+        if order["do"] == "welcomed":
+            while not live.welcomed:
+                assert not running.done(), running.exception()
+                await asyncio.sleep(0.01)
+            live.batch_max = BATCH_MAX
+            talk.say(resynced=live.floor.read(lambda db: _resynced(db, live)))
+        elif order["do"] == "granted":
+            talk.say(granted=live.floor.read(floor_work.granted_count) - len(done))
+        elif order["do"] == "telemetry":
+            talk.say(**await _write(agent, "telemetry", list(_telemetry(order["events"]))))
+        elif order["do"] == "floor":
+            rows = live.floor.read(lambda db: floor_work.remaining_work(db, done))
+            talk.say(**await _write(agent, "floor", rows))
+
+
+async def _write(agent: Agent, stream: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Write all rows, 100 a commit, and wait until the core has acknowledged the last."""
+    live = agent.live
+    journal = live.ports.journals[stream]
+    assert live.batch_max == BATCH_MAX
+    batches, rewinds = live.count.batches, live.count.rewinds
+    start = time.monotonic()
+    for first in range(0, len(rows), EVENTS_A_COMMIT):
+        part = rows[first : first + EVENTS_A_COMMIT]
+        await journal.write(lambda tx, part=part: _append(tx, part))
+        live.wake_upload[stream].set()
+    written = time.monotonic()
+    last = journal.position.last
+    while live.senders[stream].acked < last:
+        await asyncio.sleep(0.002)
+    return {
+        "events": len(rows), "start": start, "written": written, "end": time.monotonic(),
+        "batches": live.count.batches - batches, "rewinds": live.count.rewinds - rewinds,
+    }  # fmt: skip
+
+
+def _append(tx: Tx, rows: Sequence[Row]) -> None:
+    for type_, body, station in rows:
+        tx.append(type_, body, station=station)
+
+
+def _telemetry(count: int) -> Iterator[Row]:
+    """What a busy bench says about itself."""
+    for number in range(count):
+        if number % 4:
+            yield "scan.refused", ScanRefused("code_unknown", 13, "scanner-1"), f"p-{number % 6}"
+        else:
+            yield "printer.changed", PrinterChanged("paper", "warn", "paper_low"), ""
+
+
+def _resynced(db: Any, live: Any) -> bool:
+    return print_label.may_print(db, live.floor.position.epoch)
+
+
+def _journal(
+    file: Path, agent: str, stream: str, clock: SystemClock, ids: SystemIds
+) -> ThreadJournal:
+    core = JournalCore(lambda: connect(file), agent, stream, ids.epoch)
+    core.open(clock.now())
+    assert core.db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    return ThreadJournal(core, lambda: connect(file), clock)
+
+
+async def _unused(work: Callable[[], bytes]) -> bytes:
+    raise AssertionError("nothing is drawn here")
+
+
+if __name__ == "__main__":
+    asyncio.run(run(json.loads(sys.argv[1])))

@@ -1,0 +1,124 @@
+"""Broker, core and agents as processes of their own, connected, for the end-to-end figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import core_bed, serve_core
+from benchmarks.core_bed import CoreBed
+from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent
+from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, find_mosquitto
+
+BROKERS: dict[str, Any] = {"mosquitto": MosquittoBroker, "NATS": EmbeddedBroker}
+DURABILITY = "agents: journals SQLite WAL, synchronous=FULL; core: SQLite WAL, synchronous=FULL"
+ANSWER_S = 300.0
+
+
+class AgentProcess:
+    """The parent's end of one `wire_agent`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def do(self, what: str, **values: Any) -> dict[str, Any]:
+        """Give an order and wait for the answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
+        line = await asyncio.wait_for(self._process.stdout.readline(), ANSWER_S)
+        assert line, "the agent process ended"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def stop(self) -> None:
+        """Let it leave in order; kill what does not."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 20)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class WireBed:
+    """A running warehouse: core, its HTTP address, its agents."""
+
+    core: CoreBed
+    url: str
+    agents: Sequence[AgentProcess]
+
+    async def all(self, what: str, **values: Any) -> list[dict[str, Any]]:
+        """The same order to every agent at once."""
+        return list(await asyncio.gather(*(agent.do(what, **values) for agent in self.agents)))
+
+
+def available(broker: str) -> bool:
+    """Whether this machine has the broker."""
+    return broker != "mosquitto" or find_mosquitto() is not None
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, broker: str, agents: int, *, waybills: int = 0
+) -> AsyncIterator[WireBed]:
+    """Start everything and wait until every agent was welcomed and resynchronised."""
+    names = tuple(f"bench-{number}" for number in range(1, agents + 1))
+    access = BrokerAccess(
+        secrets.token_urlsafe(32),
+        tuple(BrokerAgent(core_bed.SITE, name, secrets.token_urlsafe(32)) for name in names),
+    )
+    between = BROKERS[broker](folder / "broker", access)
+    _host, port = between.start()
+    folder.mkdir(parents=True, exist_ok=True)
+    password = folder / "core.password"
+    password.write_text(access.core_secret)
+    bed = core_bed.prepare(
+        folder / "core", agents=agents, waybills=waybills, mqtt_port=port, http_port=0,
+        mqtt_password_file=str(password),
+    )  # fmt: skip
+    program, url = await serve_core.started(bed)
+    processes: list[AgentProcess] = []
+    try:
+        for account in access.agents:
+            processes.append(await _agent(folder / account.agent, account, port))
+        world = WireBed(bed, url, processes)
+        await _until_resynced(world)
+        yield world
+    finally:
+        await asyncio.gather(*(process.stop() for process in processes))
+        await program.stop()
+        between.stop()
+
+
+async def _until_resynced(world: WireBed) -> None:
+    for _ in range(600):
+        if all(answer["resynced"] for answer in await world.all("welcomed")):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("an agent was not resynchronised")
+
+
+async def _agent(folder: Path, account: BrokerAgent, port: int) -> AgentProcess:
+    folder.mkdir()
+    config = {
+        "folder": str(folder), "agent": account.agent, "site": account.site,
+        "host": "127.0.0.1", "port": port, "secret": account.secret,
+    }  # fmt: skip
+    with (folder / "agent.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "benchmarks.wire_agent", json.dumps(config),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+            env=os.environ,
+        )  # fmt: skip
+    return AgentProcess(process)
