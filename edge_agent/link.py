@@ -106,21 +106,31 @@ class MqttLink:
 
     async def _keep_connected(self, will: Will) -> None:
         while True:
-            connection = await self._connect(will)
-            self._connection = connection
-            self._put(Connected())
             try:
-                reason = await connection.ended()
-            finally:
-                self._connection = None
-                await connection.close()
-            self._put(Disconnected(reason))
+                await self._one_connection(will)
+            except Exception:
+                # The floor works without the line, so a fault of ours here must not end the shift.
+                log.exception("link.failed")
             await asyncio.sleep(RETRY_FIRST_S)
+
+    async def _one_connection(self, will: Will) -> None:
+        connection = await self._connect(will)
+        self._connection = connection
+        self._put(Connected())
+        reason = "stopped"
+        try:
+            reason = await connection.ended()
+        finally:
+            self._connection = None
+            self._put(Disconnected(reason))
+            await connection.close()
 
     async def _connect(self, will: Will) -> _Connection:
         """Try until the broker takes us: exponential backoff with jitter, at most 30 s apart."""
         retrying = tenacity.AsyncRetrying(
-            wait=tenacity.wait_exponential_jitter(RETRY_FIRST_S, RETRY_MOST_S, jitter=1.0),
+            wait=tenacity.wait_exponential_jitter(
+                multiplier=RETRY_FIRST_S, max=RETRY_MOST_S, jitter=1
+            ),
             retry=tenacity.retry_if_exception_type((OSError, ValueError)),
             before_sleep=self._log_retry,
         )
