@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,8 @@ class Crew:
 
     `goods` gives the barcode that stands on a thing. `paper_first`: labels come out with the
     grant and work begins with a paper in the hand. `repeat_s`: a code again sooner is a bounce.
-    `before_scan` is called before each scan (tests and the demo distract people there).
+    `think_s` passes before every scan. `before_scan` is called before each scan (tests and the demo
+    distract people there).
     """
 
     name: str
@@ -58,6 +59,7 @@ class Crew:
     goods: Mapping[str, str]
     paper_first: bool
     repeat_s: float
+    think_s: float = 0.0
     record: Record = field(default_factory=Record)
     taken: set[str] = field(default_factory=set)
     conveyor: asyncio.Queue[tuple[PrintedLabel, Task]] = field(default_factory=asyncio.Queue)
@@ -81,6 +83,8 @@ class Hand:
 
     async def scan(self, code: str) -> Told | None:
         """Pull the trigger and look at the screen; None when no answer comes."""
+        if self.crew.think_s > 0:
+            await asyncio.sleep(self.crew.think_s)
         pause = self._last_at + self.crew.repeat_s - time.monotonic()
         if code == self._last_code and pause > 0:
             await asyncio.sleep(pause)
@@ -282,9 +286,7 @@ async def stop_at(hand: Hand, task: Task) -> None:
 
 
 @contextlib.asynccontextmanager
-async def at_work(
-    crews: Sequence[Crew], people: Sequence[Packer | Loader]
-) -> Any:  # an async context
+async def at_work(crews: Sequence[Crew], people: Sequence[Packer | Loader]) -> AsyncIterator[None]:
     """Screens are lit and people work until the context ends; a person's failure ends it."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(crew.screen.run()) for crew in crews]
