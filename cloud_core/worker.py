@@ -99,6 +99,7 @@ class Core:
         self._clock, self._pace, self._sleep = clock, pace, sleep
         self._online: dict[str, str] = {}
         self._due: dict[str, bool] = {}
+        self._empty_draws: dict[str, int] = {}
         self._work = asyncio.Event()
         self._messages = asyncio.Event()
         self._calls = asyncio.Event()
@@ -280,6 +281,7 @@ class Core:
         except PacklineError as error:
             _log.info("commands.failed", agent=agent, code=error.code)
             return
+        self._empty_draws[agent] = 0 if drawn else self._empty_draws.get(agent, 0) + 1
         topic = topics.down(site, agent, "cmd")
         for out in drawn:
             self._publish_command(topic, out)
@@ -301,8 +303,12 @@ class Core:
         while True:
             await self._sleep(self._pace.resend_s)
             for agent in self._online:
-                self._due.setdefault(agent, False)
-            self._work.set()
+                # One empty draw may mean "sent a moment ago"; after two nothing is unconfirmed,
+                # and new commands announce themselves.
+                if self._empty_draws.get(agent, 0) < 2:
+                    self._due.setdefault(agent, False)
+            if self._due:
+                self._work.set()
 
     # --- time ----------------------------------------------------------------------------------
 
