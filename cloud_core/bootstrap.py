@@ -139,6 +139,7 @@ class Wired:
     channels: ChannelRegister
     ingest: Ingest
     master: MasterDoor
+    reads: LoopReads
 
 
 def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = None) -> Wired:
@@ -189,7 +190,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     )
     return Wired(
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
-        master,
+        master, reads,
     )  # fmt: skip
 
 
@@ -229,7 +230,7 @@ def build(settings: Settings, *, inline: bool = False) -> Wired:
     write_back = HttpWriteBack(
         target_of, clock, timeout_s=settings.write_back_timeout_s, tries=settings.write_back_tries
     )
-    link = PahoLink(_link_config(settings)) if settings.mqtt_enabled and not inline else NoLink()
+    link = PahoLink(link_config(settings)) if settings.mqtt_enabled and not inline else NoLink()
     ports = Ports(clock, RandomIds(settings.order_id_prefix), link, write_back)
     return wire(engine, keys, ports, _knobs(settings, inline=inline))
 
@@ -363,7 +364,13 @@ def _health(views: Views, committer: Committer | InlineCommitter) -> dict[str, s
     return checks
 
 
-def _link_config(settings: Settings) -> LinkConfig:
+def dialect_names() -> frozenset[str]:
+    """The shop dialects of this installation."""
+    return frozenset(_languages().dialects)
+
+
+def link_config(settings: Settings) -> LinkConfig:
+    """Where the broker is and who we are there. Raises `Unavailable` without the password file."""
     return LinkConfig(
         settings.mqtt_host, settings.mqtt_port, "core", settings.mqtt_username,
         read_password(settings.mqtt_password_path), settings.mqtt_keepalive_s,

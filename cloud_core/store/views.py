@@ -187,6 +187,17 @@ class Views:
         for row in rows:
             row["barcodes"] = of_sku.get(row["id"], [])
 
+    def sites(self) -> dict[str, str]:
+        """The site of every enabled agent: who may have an account at the broker."""
+        wanted = (
+            select(t.agent.c.id, t.warehouse.c.site)
+            .join(t.warehouse, t.warehouse.c.id == t.agent.c.warehouse)
+            .where(t.agent.c.enabled == 1)
+            .order_by(t.agent.c.id)
+        )
+        with reading(self._engine) as connection:
+            return dict(connection.execute(wanted).all())
+
     def audit(self, *, limit: int) -> list[Json]:
         """Who changed what, newest first."""
         return self._rows(select(t.audit).order_by(t.audit.c.id.desc()), limit)

@@ -1,0 +1,293 @@
+"""Verbs about what the core knows: imports, lists, orders, incidents, waybill numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cloud_core.bootstrap import Wired
+from cloud_core.cli.root import (
+    actor,
+    as_json,
+    core_of,
+    moment,
+    print_json,
+    run,
+    show,
+    with_context,
+)
+from cloud_core.domain.commands import Imported, ImportRows, ResolveIncident, StopOrder
+from cloud_core.domain.master_data import WaybillNumber
+from cloud_core.domain.routing import PARKED_ZH
+from cloud_core.domain.shop_order import RowProblem
+from cloud_core.flows.import_master import Report, kind_named
+from protocols.errors import Rejected
+from protocols.vocabulary import STATE_ZH
+
+FILE_BYTES_MAX = 20_000_000
+FILL_MAX = 1_000_000
+_FILL_AT_ONCE = 5_000
+_DIGITS: tuple[int, ...] = (10, *range(4, 19))
+"""How many digits may follow a prefix; the first count that fits the carrier's pattern is taken."""
+_COLUMNS = {
+    "orders": ("id", "channel", "native_id", "state", "stop", "created_ms", "ship_by_ms"),
+    "alarms": ("id", "kind", "key", "opened_ms", "count", "text"),
+    "incidents": ("id", "kind", "shipment_id", "warehouse", "at_ms", "resolved_ms"),
+    "quarantine": ("id", "source", "code", "field", "message", "at_ms"),
+    "audit": ("id", "at_ms", "actor", "action", "target", "detail"),
+    "skus": ("id", "name", "barcodes", "weight_g", "category"),
+    "shelf_locations": ("warehouse", "sku", "location"),
+    "warehouses": ("id", "site", "name", "priority", "hours", "carrier", "enabled"),
+    "agents": ("id", "warehouse", "name", "enabled"),
+    "stations": ("id", "agent", "name"),
+    "carriers": ("id", "name", "kind", "transit_days", "pattern"),
+    "transit_days": ("carrier", "warehouse", "province", "days"),
+    "opening_stock": ("warehouse", "sku", "shelf", "picked", "held", "safety"),
+    "waybill_numbers": ("number", "carrier", "state", "shipment_id"),
+}
+_FAULTS = ("alarms", "incidents", "quarantine", "audit")
+
+
+def register(group: click.Group) -> None:
+    """Add the verbs of this module."""
+    for verb in (import_file, list_rows, order, incident, waybills):
+        group.add_command(verb)
+
+
+@click.command("import")
+@click.argument("kind")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="只检查，不写入。Check only.")
+@click.option("--channel", default="", help="kind 为 orders 时的渠道名。")
+@as_json
+@with_context
+def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, channel: str,
+                as_json: bool) -> None:  # fmt: skip
+    """导入表格（CSV/XLSX），逐行报告；有拒绝的行时退出码 1。Import a spreadsheet.
+
+    KIND：skus warehouses agents stations carriers transit-days shelf-locations stock waybills
+    orders
+    """
+    raw = _read(file)
+    with core_of(context) as wired:
+        if kind == "orders":
+            report = _import_orders(wired, channel, raw, file.name, dry_run=dry_run)
+        else:
+            plain = kind_named(kind)
+            read = wired.master.read_file(plain, raw, file.name)
+            report = run(
+                wired.master.bring_in(plain, read, dry_run=dry_run, actor=actor(), source="local")
+            )
+    _tell_report(report, json_wanted=as_json)
+    if report.refused:
+        context.exit(1)
+
+
+@click.command("list")
+@click.argument("kind", metavar="KIND")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option("--all", "every", is_flag=True, help="含已处理的告警、异常。Settled ones too.")
+@as_json
+@with_context
+def list_rows(context: click.Context, kind: str, limit: int, every: bool, as_json: bool) -> None:
+    """列出主数据或 orders alarms incidents quarantine audit。List rows of one kind."""
+    with core_of(context) as wired:
+        if kind == "orders":
+            rows = wired.views.orders(before=None, limit=min(limit, 200))
+            for row in rows:
+                row.pop("track_token")
+        elif kind == "audit":
+            rows = wired.views.audit(limit=limit)
+        elif kind in _FAULTS:
+            rows = getattr(wired.views, kind)(open_only=not every, limit=limit)
+        else:
+            kind = kind_named(kind)
+            rows = _all_master(wired, kind, limit)
+    show(rows, _COLUMNS[kind], json_wanted=as_json)
+
+
+@click.group()
+def order() -> None:
+    """订单。Orders."""
+
+
+@order.command("show")
+@click.argument("name")
+@as_json
+@with_context
+def order_show(context: click.Context, name: str, as_json: bool) -> None:
+    """按任意单号查看订单。Show an order by any of its numbers."""
+    with core_of(context) as wired:
+        found = _order(wired, name)
+        url = f"{wired.doors.limits.public_url}/t/{found.pop('track_token')}"
+    found["track_url"] = url
+    if as_json:
+        print_json(found)
+        return
+    stop = f"（{STATE_ZH.get(found['stop'], found['stop'])}）" if found["stop"] else ""
+    click.echo(f"{found['id']}  {STATE_ZH.get(found['state'], found['state'])}{stop}")
+    click.echo(f"渠道 {found['channel']}  店铺单号 {found['native_id']}")
+    contact = found["contact"] or {}
+    click.echo(f"收货 {contact.get('name_masked', '')} {contact.get('phone_masked', '')} "
+               f"{found['division_text']}{contact.get('address_masked', '')}")  # fmt: skip
+    click.echo(f"应发 {moment(found['ship_by_ms'])}  预计送达 {moment(found['expected_ms'])}")
+    click.echo(f"物流页 {url}")
+    for shipment in found["shipments"]:
+        state = shipment["stop"] or shipment["state"]
+        words = PARKED_ZH.get(shipment["parked"]) or STATE_ZH.get(state, state)
+        click.echo(
+            f"\n{shipment['id']}  {words}  仓 {shipment['warehouse'] or '-'}  "
+            f"代理 {shipment['agent'] or '-'}  运单 {shipment['waybill'] or '-'}"
+        )
+    click.echo("")
+    show(found["trail"], ("at_ms", "subject", "change", "actor", "detail"), json_wanted=False)
+
+
+@order.command("cancel")
+@click.argument("name")
+@click.option("--reason", default="cancelled", show_default=True)
+@with_context
+def order_cancel(context: click.Context, name: str, reason: str) -> None:
+    """取消订单；已在打包台的会拦下并放回。Cancel an order."""
+    with core_of(context) as wired:
+        found = _order(wired, name)
+        command = StopOrder(found["id"], reason[:32], actor(), "local")
+        stop = run(wired.committer.submit(command))
+    click.echo(f"{found['id']}：{STATE_ZH.get(stop, stop)}")
+
+
+@click.group()
+def incident() -> None:
+    """异常事故。Incidents."""
+
+
+@incident.command("resolve")
+@click.argument("incident_id", type=int)
+@with_context
+def incident_resolve(context: click.Context, incident_id: int) -> None:
+    """关闭一个异常（会被记录）。Close an incident."""
+    with core_of(context) as wired:
+        run(wired.committer.submit(ResolveIncident(incident_id, actor(), "local")))
+    click.echo(f"异常 {incident_id} 已关闭")
+
+
+@click.group()
+def waybills() -> None:
+    """运单号池。Pools of waybill numbers."""
+
+
+@waybills.command("fill")
+@click.argument("carrier")
+@click.option("--prefix", required=True, help="大写字母或数字，如 YS。")
+@click.option("--count", type=click.IntRange(1, FILL_MAX), required=True)
+@with_context
+def waybills_fill(context: click.Context, carrier: str, prefix: str, count: int) -> None:
+    """按前缀续号填充（自营或演示用）。Continue a carrier's numbers, for own contracts and demos."""
+    fits = prefix.isascii() and prefix.isalnum() and prefix == prefix.upper() and len(prefix) <= 20
+    if not fits:
+        raise Rejected("prefix_invalid", "前缀只能是大写字母和数字，最多 20 位",
+                       "a prefix has 1 to 20 of A-Z, 0-9", field="prefix")  # fmt: skip
+    with core_of(context) as wired:
+        digits = _digits(wired, carrier, prefix)
+        first = _next_number(wired, carrier, prefix)
+        done = 0
+        for start in range(first, first + count, _FILL_AT_ONCE):
+            end = min(start + _FILL_AT_ONCE, first + count)
+            values = tuple(
+                WaybillNumber(carrier, f"{prefix}{n:0{digits}d}") for n in range(start, end)
+            )
+            command = ImportRows("waybill_numbers", values, False, actor(), "local")
+            imported: Imported = run(wired.committer.submit(command))
+            for problem in imported.problems:
+                raise Rejected(problem.code, problem.message_zh, problem.message_en,
+                               field=problem.field)  # fmt: skip
+            done += imported.created
+    click.echo(f"已填充 {done} 个：{prefix}{first:0{digits}d} 起")
+
+
+def _digits(wired: Wired, carrier: str, prefix: str) -> int:
+    pattern: str | None = next(
+        (row["pattern"] for row in _all_master(wired, "carriers", 10_000) if row["id"] == carrier),
+        None,
+    )
+    if pattern is None:
+        raise Rejected("carrier_unknown", f"没有承运商 {carrier}", f"no carrier {carrier}",
+                       field="carrier")  # fmt: skip
+    for digits in _DIGITS:
+        if re.fullmatch(pattern or ".*", prefix + "0" * digits):
+            return digits
+    raise Rejected(
+        "waybill_shape",
+        f"前缀 {prefix} 不符合承运商 {carrier} 的单号规则 {pattern}",
+        f"no number that begins with {prefix} fits {pattern}",
+        field="prefix",
+    )
+
+
+def _next_number(wired: Wired, carrier: str, prefix: str) -> int:
+    digits = wired.views.highest_waybill(carrier, prefix).removeprefix(prefix)
+    return int(digits) + 1 if digits.isascii() and digits.isdigit() else 1
+
+
+def _read(file: Path) -> bytes:
+    if file.stat().st_size > FILE_BYTES_MAX:
+        raise Rejected("file_too_large", f"文件超过 {FILE_BYTES_MAX} 字节",
+                       f"the file is larger than {FILE_BYTES_MAX} bytes", field="file")  # fmt: skip
+    return file.read_bytes()
+
+
+def _import_orders(wired: Wired, channel: str, raw: bytes, name: str, *, dry_run: bool) -> Report:
+    config = wired.channels.get(channel).config
+    now = wired.ports.clock.now_ms()
+    parsed = wired.ingest.languages.parse("file", raw, name, config, now)
+    created = changed = same = 0
+    problems: list[RowProblem] = list(parsed.problems)
+    if not dry_run:
+        stored = run(wired.committer.submit(wired.ingest.stored(channel, "file", raw, note=name)))
+        if stored.duplicate:
+            return Report("orders", dry_run, 0, 0, len(parsed.events), len(problems),
+                          tuple(problems))  # fmt: skip
+        wired.ingest.keep(stored.raw_id, parsed)
+        message = next(m for m in wired.reads.open_messages(10_000) if m.id == stored.raw_id)
+        for command in wired.ingest.prepare(stored.raw_id, message):
+            done = run(wired.committer.submit(command))
+            created += done.results.count("created")
+            changed += done.results.count("updated")
+            same += done.results.count("duplicate") + done.results.count("stored")
+    else:
+        created = len(parsed.events)
+    return Report("orders", dry_run, created, changed, same, len(problems), tuple(problems))
+
+
+def _all_master(wired: Wired, kind: str, limit: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    while len(rows) < limit:
+        page = wired.views.master(kind, start=len(rows), limit=min(200, limit - len(rows)))
+        rows += page
+        if len(page) < 200:
+            break
+    return rows
+
+
+def _order(wired: Wired, name: str) -> dict[str, Any]:
+    found = wired.views.order(name)
+    if found is None:
+        raise Rejected("order_unknown", f"没有订单 {name}", f"no order {name}", field="order")
+    return found
+
+
+def _tell_report(report: Report, *, json_wanted: bool) -> None:
+    if json_wanted:
+        print_json(dataclasses.asdict(report))
+        return
+    mode = "试运行，未写入：" if report.dry_run else ""
+    click.echo(
+        f"{mode}新增 {report.created}，变更 {report.changed}，相同 {report.same}，"
+        f"拒绝 {report.refused}"
+    )
+    for row in report.problems[:200]:
+        click.echo(f"  第 {row.position} 行 [{row.field}] {row.message_zh}（{row.code}）", err=True)
