@@ -7,7 +7,6 @@ write calls) is printed beside it as a check.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, Target
 from benchmarks.machine import disk, load_1m
+from edge_agent import bootstrap
 from edge_agent.domain.moment import Now
 from edge_agent.journal.core import JournalCore
 from edge_agent.journal.tx import Tx
@@ -61,7 +61,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
 
 
 def _run(file: Path, commits: int) -> Written:
-    core = JournalCore(lambda: connect(file), "bench-1", "floor", lambda: EPOCH)
+    core = JournalCore(bootstrap.connector(file), "bench-1", "floor", lambda: EPOCH)
     core.open(Now(1_795_226_400_000, 1_000))
     assert core.db.execute("PRAGMA synchronous").fetchone()[0] == 2
     before, start = _io(), time.perf_counter()
@@ -81,11 +81,6 @@ def _run(file: Path, commits: int) -> Written:
         size / events,
         events / took,
     )
-
-
-def connect(file: Path) -> sqlite3.Connection:
-    """A connection as the agent opens it."""
-    return sqlite3.connect(file, isolation_level=None, check_same_thread=False)
 
 
 def _picked(number: int) -> Callable[[Tx], int]:

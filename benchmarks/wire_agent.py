@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +19,11 @@ from typing import Any
 from msgspec import Struct
 
 from benchmarks import floor_work
-from benchmarks.journal import connect
+from edge_agent import bootstrap
 from edge_agent.agent import Agent
 from edge_agent.agent.parts import Ports
 from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.domain.label import LabelFields
-from edge_agent.domain.moment import Now
 from edge_agent.domain.printer_status import READY, PrinterStatus, SendOutcome
 from edge_agent.flows import print_label
 from edge_agent.journal.core import JournalCore
@@ -37,25 +35,6 @@ from protocols.events import PrinterChanged, ScanRefused
 EVENTS_A_COMMIT = 100
 BATCH_MAX = 100
 Row = tuple[str, Struct, str]
-
-
-class SystemClock:
-    """The kernel's two clocks."""
-
-    def now(self) -> Now:
-        return Now(
-            time.time_ns() // 1_000_000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
-        )
-
-
-class SystemIds:
-    """Randomness from the kernel."""
-
-    def epoch(self) -> str:
-        return secrets.token_hex(8)
-
-    def jitter(self) -> float:
-        return secrets.randbelow(1_000) / 1_000
 
 
 class NoPaper:
@@ -102,7 +81,7 @@ class Answers:
 
 async def run(config: dict[str, Any]) -> None:
     """Be the agent until told to stop."""
-    clock, ids = SystemClock(), SystemIds()
+    clock, ids = bootstrap.SystemClock(), bootstrap.SystemIds()
     loop = asyncio.get_running_loop()
     folder = Path(config["folder"])
     journals = {
@@ -194,12 +173,12 @@ def _resynced(db: Any, live: Any) -> bool:
 
 
 def _journal(
-    file: Path, agent: str, stream: str, clock: SystemClock, ids: SystemIds
+    file: Path, agent: str, stream: str, clock: bootstrap.SystemClock, ids: bootstrap.SystemIds
 ) -> ThreadJournal:
-    core = JournalCore(lambda: connect(file), agent, stream, ids.epoch)
+    core = JournalCore(bootstrap.connector(file), agent, stream, ids.epoch)
     core.open(clock.now())
     assert core.db.execute("PRAGMA synchronous").fetchone()[0] == 2
-    return ThreadJournal(core, lambda: connect(file), clock)
+    return ThreadJournal(core, bootstrap.connector(file), clock)
 
 
 async def _unused(work: Callable[[], bytes]) -> bytes:
