@@ -130,9 +130,11 @@ class CoreBooks:
         marks = ",".join("?" * len(GONE))
         return int(self.one(f"SELECT COUNT(*) FROM orders WHERE state IN ({marks})", *GONE))
 
-    def events(self) -> int:
-        """Events the core holds."""
-        return int(self.one("SELECT COUNT(*) FROM event"))
+    def events(self, agent: str = "") -> int:
+        """Events the core holds, of one agent or of all."""
+        return int(
+            self.one("SELECT COALESCE(SUM(have), 0) FROM stream WHERE ? IN ('', agent)", agent)
+        )
 
     def have(self, agent: str, epoch: str, stream: str = "floor") -> int:
         """How far the core holds an epoch of a stream."""
@@ -178,7 +180,7 @@ def at_risk(core: CoreBooks, benches: Iterable[BenchBooks], answered: Iterable[s
 
 
 def orders_wrong(core: CoreBooks, answered: Iterable[str]) -> list[str]:
-    """Every answered order exists once, with one shipment, and has left."""
+    """Every answered order exists once, with one shipment, and has left if it was paid."""
     known = Counter(core.native_ids())
     wrong = [f"order {name} was answered and is lost" for name in set(answered) - set(known)]
     wrong += [f"order {name} exists {count} times" for name, count in known.items() if count > 1]
@@ -188,9 +190,9 @@ def orders_wrong(core: CoreBooks, answered: Iterable[str]) -> list[str]:
             "SELECT order_id, COUNT(*) AS n FROM shipment GROUP BY order_id HAVING n <> 1"
         )
     ]
-    left = core.gone()
-    if left != len(known):
-        wrong.append(f"{len(known) - left} of {len(known)} orders have not left")
+    paid = core.one("SELECT COUNT(*) FROM orders WHERE state <> 'created'")
+    if core.gone() != paid:
+        wrong.append(f"{paid - core.gone()} of {paid} paid orders have not left")
     return wrong
 
 
@@ -313,8 +315,11 @@ def labels_wrong(core: CoreBooks, bench: BenchBooks) -> list[str]:
     return wrong
 
 
-def noise(core: CoreBooks, *, alarms: frozenset[str] = frozenset({"agent_offline"})) -> list[str]:
-    """What should not be there after faults of machines alone; `alarms` may have rung."""
+RIGHT_ALARMS = frozenset({"agent_offline", "label_unknown"})
+
+
+def noise(core: CoreBooks) -> list[str]:
+    """What should not be there after faults of machines alone."""
     strange = core.read("SELECT source, code FROM quarantine")
     mishaps = core.read("SELECT kind, shipment_id FROM incident")
     wrong = [f"quarantined {row['source']}: {row['code']}" for row in strange]
@@ -322,7 +327,7 @@ def noise(core: CoreBooks, *, alarms: frozenset[str] = frozenset({"agent_offline
     wrong += [
         f"alarm {row['kind']} {row['key']}"
         for row in core.read("SELECT * FROM alarm")
-        if row["kind"] not in alarms
+        if row["kind"] not in RIGHT_ALARMS
     ]
     return wrong
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,51 +29,27 @@ from cloud_core.store import broker_files, key_file
 from cloud_core.store.channel_rows import Channel
 from tests.support.books import AtRisk, BenchBooks, CoreBooks, at_risk
 from virtual_warehouse import orders as made_up
-from virtual_warehouse.broker import Broker, EmbeddedBroker, MosquittoBroker, free_port
+from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, free_port
+from virtual_warehouse.demo.places import PLACES, Place, Warehouse, open_warehouse
+from virtual_warehouse.demo.stage import SAMPLES, barcodes
 from virtual_warehouse.line import Line
-from virtual_warehouse.people import Crew, Hand, Loader, Packer
-from virtual_warehouse.printer import VirtualPrinter
+from virtual_warehouse.orders import SKUS
+from virtual_warehouse.people import Hand, Loader, Packer, Task
 from virtual_warehouse.processes import Program, installed
-from virtual_warehouse.scanner import VirtualScanner
-from virtual_warehouse.screen import Screen, Told, queued
+from virtual_warehouse.screen import Told, label_job, queued
 
 SHOP = "plant-shop"
 STOCK = 5_000
 WAYBILLS = 2_000
 OPEN_ORDERS = 8
-REPEAT_MS = 120
 KEEPALIVE_S = 5
+MOMENT_S = 3.0
 BrokerKind = type[EmbeddedBroker] | type[MosquittoBroker]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One warehouse: half of the goods, one agent, one packing station and one dock."""
-
-    warehouse: str
-    agent: str
-    print_on: str
-    prefix: str
-    skus: tuple[str, ...]
-
-    @property
-    def site(self) -> str:
-        return self.warehouse.lower()
-
-    @property
-    def packing(self) -> str:
-        return f"{self.agent}-1"
-
-    @property
-    def dock(self) -> str:
-        return f"{self.agent}-2"
-
-
-PLACES = (
-    Place("HZ01", "hz01-a", "grant", "YS", made_up.SKUS[:10]),
-    Place("SZ01", "sz01-a", "pack", "YL", made_up.SKUS[10:]),
-)
-BARCODES = {sku: f"20000000{number:05d}" for number, sku in enumerate(made_up.SKUS, 1)}
+GOODS = {place.agent: half for place, half in zip(PLACES, (SKUS[:10], SKUS[10:]), strict=True)}
+"""Each warehouse holds half of the goods, so that both are always at work."""
+_FORM_TOKEN = re.compile(r'name="token" value="([^"]+)"')
 
 
 class Pulse:
@@ -110,34 +86,33 @@ class _Felt(Hand):
 
 
 class FeltPacker(_Felt, Packer):
-    """A packer of the plant."""
+    """A packer of the plant, who settles a label in doubt on the bench's status page."""
+
+    async def _doubt(self, task: Task) -> None:
+        job = label_job(self.crew.screen.status, task["waybill"])
+        if job is None or job["state"] != "unknown":
+            return
+        label = {name: str(job[name]) for name in ("kind", "number", "revision")}
+        with contextlib.suppress(httpx.HTTPError):
+            await self.press(act="not_out", **label)
+            await self.press(act="reprint", reason="测试：托盘里没有纸", **label)
+            self.crew.record.reprints += 1
+
+    async def press(self, **form: str) -> httpx.Response:
+        """Fill in a form of the status page as a browser would."""
+        url = self.crew.screen.url
+        async with httpx.AsyncClient(base_url=url, timeout=5.0, trust_env=False) as browser:
+            page = await browser.get("/")
+            found = _FORM_TOKEN.search(page.text)
+            assert found is not None, page.text[:500]
+            return await browser.post(
+                "/act", data={**form, "token": found[1]},
+                headers={"origin": url, "accept": "application/json"},
+            )  # fmt: skip
 
 
 class FeltLoader(_Felt, Loader):
     """A loader of the plant."""
-
-
-@dataclass(slots=True)
-class Warehouse:
-    """One warehouse in operation."""
-
-    place: Place
-    folder: Path
-    page: str
-    line: Line
-    agent: Program
-    printer: VirtualPrinter
-    scanners: dict[str, VirtualScanner]
-    crew: Crew
-    people: list[FeltPacker | FeltLoader]
-
-    @property
-    def books(self) -> BenchBooks:
-        journals = {name: self.folder / f"{name}.sqlite" for name in ("floor", "telemetry")}
-        place = self.place
-        return BenchBooks(
-            place.agent, place.warehouse, journals, self.crew.record, self.printer.printed
-        )
 
 
 class Till:
@@ -145,6 +120,7 @@ class Till:
 
     def __init__(self, url: str, secret: str, pulse: Pulse, seed: int) -> None:
         self.answered: list[str] = []
+        self.unpaid: list[str] = []
         self.repeats = 0
         self._secret = secret
         self._pulse = pulse
@@ -160,13 +136,22 @@ class Till:
         self._batch += 1
         place = self._rng.choice(PLACES)
         paid_ms = time.time_ns() // 1_000_000 // 1_000 * 1_000
-        sold = made_up.make_orders(count, self._batch, paid_ms=paid_ms, skus=place.skus)
+        sold = made_up.make_orders(count, self._batch, paid_ms=paid_ms, skus=GOODS[place.agent])
         body = made_up.generic_body(sold)
         while not await self._push(body):
             self.repeats += 1
             await asyncio.sleep(0.1)
         self.answered += [order["native_id"] for order in sold]
         self._pulse.beat("answer")
+
+    async def reserve(self, count: int) -> None:
+        """One request with `count` orders that are not paid yet: much to store, nothing to pack."""
+        self._batch += 1
+        ordered = made_up.make_orders(count, self._batch, prefix="UN")
+        while not await self._push(made_up.generic_body(ordered, kind="created")):
+            self.repeats += 1
+            await asyncio.sleep(0.1)
+        self.unpaid += [order["native_id"] for order in ordered]
 
     async def _push(self, body: bytes) -> bool:
         headers = made_up.generic_headers(body, self._secret, int(time.time()))
@@ -192,8 +177,8 @@ class Plant:
         self.pulse = Pulse()
         agents = tuple(BrokerAgent(p.site, p.agent, _secret()) for p in PLACES)
         self.access = BrokerAccess(_secret(), agents)
-        self.broker: Broker = kind(folder / "broker", self.access)
-        self.opening = {(p.warehouse, sku): STOCK for p in PLACES for sku in p.skus}
+        self.broker: EmbeddedBroker | MosquittoBroker = kind(folder / "broker", self.access)
+        self.opening = {(p.warehouse, sku): STOCK for p in PLACES for sku in GOODS[p.agent]}
         self.core_line: Line
         self.core: Program
         self.warehouses: dict[str, Warehouse] = {}
@@ -232,7 +217,7 @@ class Plant:
         self.core_line = await self._line()
         await self._start_core()
         for place in PLACES:
-            self.warehouses[place.agent] = await self._open(place)
+            await self._open(place)
         self.till = Till(self.core_url, self._shop_secret, self.pulse, self._seed)
 
     def _loops(self, *, at_work: bool) -> list[Any]:
@@ -263,10 +248,7 @@ class Plant:
             program.kill()
         await asyncio.to_thread(self.broker.stop)
         for one in self.warehouses.values():
-            await one.line.stop()
-            await one.printer.stop()
-            for scanner in one.scanners.values():
-                scanner.close()
+            await one.close()
         with contextlib.suppress(AttributeError):
             await self.core_line.stop()
 
@@ -283,7 +265,18 @@ class Plant:
 
     @property
     def benches(self) -> list[BenchBooks]:
-        return [one.books for one in self.warehouses.values()]
+        return [
+            BenchBooks(
+                one.place.agent, one.place.warehouse, one.journals, one.crew.record,
+                one.printer.printed,
+            )
+            for one in self.warehouses.values()
+        ]  # fmt: skip
+
+    @property
+    def answered(self) -> list[str]:
+        """Every order a shop has its answer for, paid or not."""
+        return [*self.till.answered, *self.till.unpaid]
 
     @property
     def loaded(self) -> int:
@@ -317,6 +310,10 @@ class Plant:
         while not await well():
             assert time.monotonic() < deadline, f"{what}: not within {seconds} s\n{self.report()}"
             await asyncio.sleep(0.05)
+
+    async def behind(self, events: int) -> bool:
+        """Whether the core lacks at least so many rows that are durable at the agents."""
+        return at_risk(self.books, self.benches, ()).scans >= events
 
     async def drain(self, seconds: float = 60) -> None:
         """No new orders; wait until the last one has left and is known everywhere."""
@@ -353,7 +350,7 @@ class Plant:
             self.broker.kill()
         else:
             self._program(victim).kill()
-        found = at_risk(self.books, self.benches, self.till.answered)
+        found = at_risk(self.books, self.benches, self.answered)
         self.kills += 1
         self.risked += found
         return found
@@ -368,42 +365,56 @@ class Plant:
         url = f"{self.core_url}/healthz" if victim == "core" else self._page(victim)
         await program.wait_until(lambda: _answers(url))
 
+    async def half_start(self, victim: str) -> None:
+        """Start a dead program and leave it a random part of the time it takes to come up."""
+        self._program(victim).start()
+        await asyncio.sleep(self.rng.random() * 1.2)
+
+    async def stay_down(self, seconds_most: float) -> None:
+        """How long it takes somebody to notice: random, that is the fault and no waiting for it."""
+        await asyncio.sleep(self.rng.random() * seconds_most)
+
     async def moment(self) -> str:
         """Wait for a moment worth striking at; its name."""
-        name = self.rng.choice(("answer", "beep", "beep", "paper", "bytes", "command", "any"))
-        if name == "bytes":
-            await self._bytes_move()
-        elif name == "command":
-            await self._command_under_way()
+        name = self.rng.choice(("answer", "beep", "unacked", "unacked", "bytes", "command", "any"))
+        if name in ("answer", "beep"):
+            await self.pulse.next(name, MOMENT_S)
         elif name != "any":
-            await self.pulse.next(name, 3.0)
-        await asyncio.sleep(self.rng.random() * (0.4 if name == "any" else 0.03))
+            await self._catch({"unacked": self._unacked, "bytes": self._label_begun(),
+                               "command": self._command_under_way}[name])  # fmt: skip
+        await asyncio.sleep(self.rng.random() * (0.4 if name == "any" else 0.002))
         return name
 
-    async def progress(self, events: int, seconds: float = 30) -> None:
-        """Wait until the core holds that many more events than now."""
-        wanted = self.books.events() + events
+    async def progress(self, events: int, seconds: float = 30, agent: str = "") -> None:
+        """Wait until the core holds that many more events (of one agent) than now."""
+        wanted = self.books.events(agent) + events
 
         async def reached() -> bool:
-            return self.books.events() >= wanted
+            return self.books.events(agent) >= wanted
 
-        await self.until(reached, seconds, f"{events} more events in the core")
+        await self.until(reached, seconds, f"{events} more events of {agent or 'any agent'}")
 
-    async def _bytes_move(self) -> None:
-        """A label is on its way to a printer."""
-        before = [one.printer.bytes_received for one in self.warehouses.values()]
-        deadline = time.monotonic() + 3.0
-        while time.monotonic() < deadline:
-            now = [one.printer.bytes_received for one in self.warehouses.values()]
-            if any(there > 1_000 + here for here, there in zip(before, now, strict=True)):
-                return
+    async def _catch(self, now: Callable[[], bool]) -> None:
+        """Look all the time until it happens; give up after a while."""
+        deadline = time.monotonic() + MOMENT_S
+        while time.monotonic() < deadline and not now():
             await asyncio.sleep(0.001)
 
-    async def _command_under_way(self) -> None:
-        deadline = time.monotonic() + 3.0
+    def _unacked(self) -> bool:
+        return at_risk(self.books, self.benches, ()).scans > 0
+
+    def _label_begun(self) -> Callable[[], bool]:
+        """A label is on its way to a printer."""
+        printers = [one.printer for one in self.warehouses.values()]
+        before = [printer.bytes_received for printer in printers]
+        return lambda: any(
+            printer.bytes_received > then + 1_000
+            for printer, then in zip(printers, before, strict=True)
+        )
+
+    def _command_under_way(self) -> bool:
         sql = "SELECT COUNT(*) FROM outbox WHERE sent_ms IS NOT NULL AND received_ms IS NULL"
-        while time.monotonic() < deadline and not self.books.one(sql):
-            await asyncio.sleep(0.004)
+        return bool(self.books.one(sql))
 
     def _program(self, victim: str) -> Program:
         return self.core if victim == "core" else self.warehouses[victim].agent
@@ -414,14 +425,10 @@ class Plant:
     # --- setting up ---------------------------------------------------------------------------
 
     async def _line(self) -> Line:
-        host, port = "127.0.0.1", self.broker_port
+        host, port = "127.0.0.1", self.broker.port
         line = Line(host, port, rng=random.Random(self.rng.random()))
         await line.start()
         return line
-
-    @property
-    def broker_port(self) -> int:
-        return int(getattr(self.broker, "port"))  # noqa: B009 - not part of the protocol
 
     async def _start_core(self) -> None:
         folder = self.folder / "core"
@@ -437,7 +444,7 @@ class Plant:
             encoding="utf-8",
         )
         key = await asyncio.to_thread(self._found_core, config)
-        command = [installed("cloud-core"), "serve", "--config", str(config)]
+        command = [installed("cloud-core"), "--config", str(config), "serve"]
         self.core = Program("cloud-core", command, folder / "core.log")
         await self.revive("core")
         await self._import_master(key)
@@ -461,95 +468,38 @@ class Plant:
             for kind, table in self._tables().items():
                 answer = await door.post(
                     f"/v1/master/{kind}", params={"name": f"{kind}.csv"},
-                    content=made_up.as_csv(table),
+                    content=table,
                     headers={"authorization": f"Bearer {key}", "content-type": "text/csv"},
                 )  # fmt: skip
                 assert answer.status_code in (200, 202), (kind, answer.text)
                 assert answer.json()["refused"] == 0, (kind, answer.text)
 
-    def _tables(self) -> dict[str, list[Sequence[str]]]:
-        """The master data of the plant, in the order of its references."""
-        stock = [(p.warehouse, sku, str(STOCK)) for p in PLACES for sku in p.skus]
+    def _tables(self) -> dict[str, bytes]:
+        """The sample master data with stock and waybill numbers of our own."""
+        kinds = ("carriers", "skus", "warehouses", "agents", "stations", "shelf_locations")
+        tables = {kind: (SAMPLES / f"{kind}.csv").read_bytes() for kind in kinds}
+        stock = [(house, sku, str(count)) for (house, sku), count in self.opening.items()]
         waybills = [
-            (place.prefix, number)
+            (place.carrier, number)
             for place in PLACES
-            for number in made_up.make_waybills(place.prefix, WAYBILLS)
+            for number in made_up.make_waybills(place.waybill_prefix, WAYBILLS)
         ]
-        return {
-            "carriers": [
-                ("快递编码", "快递名称", "默认时效(天)"),
-                *((p.prefix, f"演示快递{p.prefix}", "2") for p in PLACES),
-            ],
-            "skus": [
-                ("商品编码", "商品名称", "条码"),
-                *((sku, f"演示商品{sku[-3:]}", code) for sku, code in BARCODES.items()),
-            ],
-            "warehouses": [
-                ("仓库编码", "站点", "仓库名称", "优先级", "默认快递", "打印时机"),
-                *((p.warehouse, p.site, f"演示仓{p.warehouse}", "10", p.prefix, p.print_on)
-                  for p in PLACES),
-            ],
-            "agents": [("代理编码", "仓库编码"), *((p.agent, p.warehouse) for p in PLACES)],
-            "stock": [("仓库编码", "商品编码", "数量"), *stock],
-            "waybills": [("快递编码", "运单号"), *waybills],
-        }  # fmt: skip
+        tables["stock"] = made_up.as_csv([("仓库编码", "商品编码", "数量"), *stock])
+        tables["waybills"] = made_up.as_csv([("快递编码", "运单号"), *waybills])
+        return tables
 
-    async def _open(self, place: Place) -> Warehouse:
+    async def _open(self, place: Place) -> None:
         folder = self.folder / place.agent
-        folder.mkdir(parents=True)
-        line = await self._line()
-        printer = VirtualPrinter(
-            folder / "labels", on_printed=lambda _paper: self.pulse.beat("paper")
-        )
-        await printer.start()
-        scanners = {
-            name: VirtualScanner(link=folder / "dev" / name) for name in (place.packing, place.dock)
-        }
-        paths = {name: scanner.open() for name, scanner in scanners.items()}
-        page_port = free_port()
-        config = folder / "agent.toml"
-        config.write_text(
-            self._agent_settings(place, folder, line.port, page_port, printer.port, paths),
-            encoding="utf-8",
-        )
         (account,) = (one for one in self.access.agents if one.agent == place.agent)
-        broker_files.write_secret(folder / "broker.secret", account.secret)
-        command = [installed("edge-agent"), "run", "--config", str(config)]
-        agent = Program(place.agent, command, folder / "agent.log")
-        page = f"http://127.0.0.1:{page_port}"
-        paper_first = place.print_on == "grant"
-        crew = Crew(
-            place.warehouse, Screen(page), printer, BARCODES, paper_first, REPEAT_MS / 1000 * 1.2
-        )
-        people: list[FeltPacker | FeltLoader] = [
-            FeltPacker(crew, place.packing, scanners[place.packing]),
-            FeltLoader(crew, place.dock, scanners[place.dock], "D1"),
-        ]
-        for person in people:
+        broker_files.write_secret(folder / "mqtt.password", account.secret)
+        goods, more = barcodes(), {"mqtt_keepalive_s": KEEPALIVE_S}
+        one = await open_warehouse(place, self.folder, self.broker.port, goods, more)
+        packers = [FeltPacker(one.crew, name, one.scanners[name]) for name in place.packing]
+        loader = FeltLoader(one.crew, place.dock, one.scanners[place.dock], "D1")
+        for person in (*packers, loader):
             person.feel(self.pulse)
-        self.warehouses[place.agent] = Warehouse(
-            place, folder, page, line, agent, printer, scanners, crew, people
-        )
-        await self.revive(place.agent)
-        return self.warehouses[place.agent]
-
-    def _agent_settings(
-        self, place: Place, folder: Path, broker_port: int, page_port: int, printer_port: int,
-        paths: dict[str, str],
-    ) -> str:  # fmt: skip
-        text = (
-            f'site = "{place.site}"\nagent = "{place.agent}"\ndata_dir = "{folder}"\n'
-            f'mqtt_port = {broker_port}\nmqtt_password_file = "{folder / "broker.secret"}"\n'
-            f"mqtt_keepalive_s = {KEEPALIVE_S}\npage_port = {page_port}\nrepeat_ms = {REPEAT_MS}\n"
-            f'[[printers]]\nname = "label-1"\nhost = "127.0.0.1"\nport = {printer_port}\n'
-            f'profile = "virtual"\n'
-        )
-        for station, path in paths.items():
-            text += (
-                f'[[stations]]\nid = "{station}"\n'
-                f'[[scanners]]\nsource = "{station}"\nstation = "{station}"\npath = "{path}"\n'
-            )
-        return text
+        one.people = [*packers, loader]
+        self.warehouses[place.agent] = one
 
 
 def _secret() -> str:

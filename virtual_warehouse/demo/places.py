@@ -92,11 +92,16 @@ class Warehouse:
 
 
 async def open_warehouse(
-    place: Place, root: Path, broker_port: int, goods: Mapping[str, str]
+    place: Place,
+    root: Path,
+    broker_port: int,
+    goods: Mapping[str, str],
+    more: Mapping[str, str | int] | None = None,
 ) -> Warehouse:
     """Plug everything in and start the agent; it may still be connecting when this returns.
 
-    The agent's folder below `root` exists and holds the password for the broker.
+    The agent's folder below `root` exists and holds the password for the broker. `more`: settings
+    of the agent besides those of the place.
     """
     folder = root / place.agent
     line = Line("127.0.0.1", broker_port)
@@ -114,7 +119,7 @@ async def open_warehouse(
     page = f"http://127.0.0.1:{page_port}"
     settings = folder / "edge-agent.toml"
     settings.write_text(
-        _settings(place, folder, line.port, printer.port, page_port), encoding="utf-8"
+        _settings(place, folder, line.port, printer.port, page_port, more or {}), encoding="utf-8"
     )
     command = [installed("edge-agent"), "--config", str(settings), "run"]
     agent = Program(f"{place.name}边缘代理", command, root / "logs" / f"{place.agent}.log")
@@ -125,7 +130,14 @@ async def open_warehouse(
     return Warehouse(place, folder, agent, line, printer, scanners, crew, people, page)
 
 
-def _settings(place: Place, folder: Path, mqtt_port: int, printer_port: int, page_port: int) -> str:
+def _settings(
+    place: Place,
+    folder: Path,
+    mqtt_port: int,
+    printer_port: int,
+    page_port: int,
+    more: Mapping[str, str | int],
+) -> str:
     """The agent's settings file, as an installer would write it."""
     values: dict[str, str | int] = {
         "site": place.site,
@@ -136,6 +148,7 @@ def _settings(place: Place, folder: Path, mqtt_port: int, printer_port: int, pag
         "mqtt_password_file": str(folder / "mqtt.password"),
         "page_port": page_port,
         "repeat_ms": REPEAT_MS,
+        **more,
     }
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     lines += ["", "[[printers]]", 'name = "label"', 'host = "127.0.0.1"', f"port = {printer_port}"]
