@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import functools
+import importlib
 import importlib.resources
 import logging
 import os
@@ -306,6 +307,9 @@ def _enqueue(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], event
 
 async def _show_page(settings: Settings, agent: Agent) -> None:
     """Serve the status page; its failure (a port taken) is logged and the floor goes on."""
+    # Importing the web server takes longer than a packer waits for a tone: not on the loop.
+    await asyncio.to_thread(importlib.import_module, "edge_agent.pages")
+    await asyncio.to_thread(importlib.import_module, "uvicorn")
     import uvicorn
 
     from edge_agent import pages
@@ -314,7 +318,7 @@ async def _show_page(settings: Settings, agent: Agent) -> None:
     config = uvicorn.Config(
         app, host=settings.page_host, port=settings.page_port, log_config=None, lifespan="off",
         loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,
-        timeout_keep_alive=5,
+        timeout_keep_alive=5, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _quiet_server(config)
     try:
@@ -322,6 +326,10 @@ async def _show_page(settings: Settings, agent: Agent) -> None:
     except (OSError, SystemExit) as error:
         log.error("page.not_opened host=%s port=%d reason=%s",
                   settings.page_host, settings.page_port, error)  # fmt: skip
+    except asyncio.CancelledError:
+        # Pages read the journal, which is closed next: the last answer goes out before.
+        await server.shutdown()
+        raise
 
 
 def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:
