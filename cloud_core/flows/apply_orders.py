@@ -310,16 +310,23 @@ def _write_lines(ws: WorkingSet, order_id: str, event: ShopEvent) -> None:
 
 
 def _write_contact(ws: WorkingSet, order_id: str, incoming: IncomingOrder) -> None:
+    """Keep the contact; only its masked form once nothing of the order is to be sent (P12)."""
     sealed = incoming.contact
-    if sealed is not None:
-        ws.contacts.put(
-            Contact(
-                order_id,
-                sealed.sealed,
-                sealed.key_id,
-                sealed.name_masked,
-                sealed.phone_masked,
-                sealed.address_masked,
-                sealed.phone_hash,
-            )
+    if sealed is None:
+        return
+    order = ws.orders.get(order_id)
+    shipments = ws.shipments_of(order_id)
+    stopped = order is not None and order.stop == "cancelled"
+    over = stopped or any(s.purged_ms is not None for s in shipments)
+    ws.contacts.put(
+        Contact(
+            order_id,
+            None if over else sealed.sealed,
+            sealed.key_id,
+            sealed.name_masked,
+            sealed.phone_masked,
+            sealed.address_masked,
+            sealed.phone_hash,
+            ws.now_ms if over else None,
         )
+    )

@@ -39,7 +39,15 @@ def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = ""
     if stopped.stop == "requested" and not ws.shipment_ids(order.id):
         stopped = replace(stopped, stop="cancelled", version=stopped.version + 1)
         ws.orders.put(stopped)
+        _forget_contact(ws, order.id)
     return stopped
+
+
+def _forget_contact(ws: WorkingSet, order_id: str) -> None:
+    """Nothing was ever to be sent, so no sweep over shipments would find it (P12)."""
+    contact = ws.contacts.get(order_id)
+    if contact is not None and contact.sealed is not None:
+        ws.contacts.put(replace(contact, sealed=None, purged_ms=ws.now_ms))
 
 
 def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) -> None:
