@@ -108,11 +108,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """日志级别。Lowest level that is logged."""
     stations: tuple[StationSetting, ...] = ()
-    """工位：id、printer。Benches."""
+    """工位：`id`、`printer`。Benches."""
     printers: tuple[PrinterSetting, ...] = ()
-    """打印机：name、host、port（0 = 机型默认）、profile、template。Label printers."""
+    """打印机：`name`、`host`、`port`（0 = 机型默认）、`profile`、`template`。Label printers."""
     scanners: tuple[ScannerSetting, ...] = ()
-    """串口扫描枪：source、station、path、baud、suffix、prefix。Wired scanners."""
+    """串口扫描枪：`source`、`station`、`path`、`baud`、`suffix`、`prefix`。Wired scanners."""
 
     @property
     def data_path(self) -> Path:
