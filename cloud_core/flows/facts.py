@@ -270,6 +270,11 @@ def void_waybill(ws: WorkingSet, shipment: Shipment) -> None:
         ws.waybills.put(replace(row, state="void", at_ms=ws.now_ms))
 
 
+def call_id(shipment_id: str) -> str:
+    """The id, also the idempotency key, of telling the shop that a shipment left."""
+    return f"shipped:{shipment_id}"
+
+
 def _tell_shop(report: Report, shipment: Shipment) -> None:
     order = report.ws.orders.get(shipment.order_id)
     assert order is not None
@@ -283,11 +288,11 @@ def _tell_shop(report: Report, shipment: Shipment) -> None:
             "shipped_at_ms": report.at_ms,
         }
     ).decode()
-    call_id = f"shipped:{shipment.id}"
-    if report.ws.shop_calls.get(call_id) is None:
+    told = call_id(shipment.id)
+    if report.ws.shop_calls.get(told) is None:
         report.ws.shop_calls.put(
             ShopCall(
-                call_id,
+                told,
                 order.channel,
                 order.id,
                 "shipped",

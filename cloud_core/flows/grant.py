@@ -77,10 +77,15 @@ def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str
         [t for t in order.tags.split(",") if t],
         reissue,
     )
-    token = shipment.token
-    command_id = f"grant:{shipment.id}:{token.core_epoch}.{token.n}{suffix}"
+    command_id = grant_id(shipment) + suffix
     ws.send(command_id, shipment.agent, "grant", codec.encode(body), shipment_id=shipment.id)
     return command_id
+
+
+def grant_id(shipment: Shipment) -> str:
+    """The id of the first grant of a shipment under its token."""
+    token = shipment.token
+    return f"grant:{shipment.id}:{token.core_epoch}.{token.n}"
 
 
 def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:

@@ -7,15 +7,20 @@ is quarantined alone and acknowledged; it never stops the rows behind it (P11).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import RecordBatch
-from cloud_core.domain.rows import EventRow, OriginRow, Stream
-from cloud_core.flows.facts import apply_fact
+from cloud_core.domain.rows import EventRow, OriginRow, Shipment, Stream
+from cloud_core.flows.facts import apply_fact, call_id
+from cloud_core.flows.grant import grant_id
 from cloud_core.flows.recover import note_replayed
-from cloud_core.store.working_set import WorkingSet
+from cloud_core.store.working_set import Rows, WorkingSet
 from protocols import chain, codec, limits
 from protocols.errors import Corrupt, Rejected
+from protocols.events import CommandReceived
 from protocols.messages import Ack, Event, Refusal
 
 _SHIPMENT_EVENTS_BULK = 20
@@ -23,20 +28,28 @@ _SHIPMENT_EVENTS_BULK = 20
 
 
 def prefetch(ws: WorkingSet, commands: list[RecordBatch]) -> None:
-    """Load in bulk the shipments that the rows of these batches name."""
+    """Load in bulk the shipments and the commands that the rows of these batches name."""
     names: list[str] = []
+    received: list[str] = []
     for command in commands:
         if command.stream == "floor" and len(command.rows) >= _SHIPMENT_EVENTS_BULK:
             names += [found for row in command.rows if (found := _shipment_in(row))]
-    if not names:
-        return
-    shipments = ws.fetch.shipments_by_id(names)
+        if command.stream == "floor":
+            received += [found for row in command.rows for found in _received_in(row)]
+    if names:
+        _load(ws, ws.fetch.shipments_by_id(names))
+    if received:
+        _loaded(ws.outbox, received, {row.id: row for row in ws.fetch.outbox_by_id(received)})
+
+
+def _load(ws: WorkingSet, shipments: Sequence[Shipment]) -> None:
+    """Everything that facts about these shipments may look at, also what is not there."""
     for shipment in shipments:
         ws.shipments.loaded(shipment.id, shipment)
     lines = ws.fetch.lines_of_shipments(s.id for s in shipments)
     for shipment_id, found_lines in lines.items():
         ws.shipment_lines.loaded(shipment_id, tuple(found_lines))
-    order_ids = {s.order_id for s in shipments}
+    order_ids = {s.order_id: None for s in shipments}
     for order in ws.fetch.orders_by_id(order_ids):
         ws.orders.loaded(order.id, order)
     siblings: dict[str, list[str]] = {order_id: [] for order_id in order_ids}
@@ -50,6 +63,33 @@ def prefetch(ws: WorkingSet, commands: list[RecordBatch]) -> None:
     for hold in ws.fetch.holds_by_id(f"{s.id}@{s.token_n}" for s in shipments):
         ws.holds.loaded(hold.id, hold)
     ws.stock_for({line.sku for found_lines in lines.values() for line in found_lines})
+    _load_for_grants(ws, [s for s in shipments if s.state == "offered"])
+    _load_for_labels(ws, [s for s in shipments if s.waybill])
+
+
+def _load_for_grants(ws: WorkingSet, shipments: Sequence[Shipment]) -> None:
+    """An accept looks at the order's lines and at the command it is about to queue."""
+    for order_id, lines in ws.fetch.lines_of_orders(s.order_id for s in shipments).items():
+        ws.lines.loaded(order_id, tuple(lines))
+    ids = [grant_id(shipment) for shipment in shipments]
+    _loaded(ws.outbox, ids, {row.id: row for row in ws.fetch.outbox_by_id(ids)})
+
+
+def _load_for_labels(ws: WorkingSet, shipments: Sequence[Shipment]) -> None:
+    """Labels look at their number and their alarm, a hand-over at what the shop was told."""
+    for waybill in ws.fetch.waybills_by_number(s.waybill for s in shipments):
+        ws.waybills.loaded(waybill.number, waybill)
+    ids = [shipment.id for shipment in shipments]
+    keys = [("label_unknown", shipment_id) for shipment_id in ids]
+    alarms = ws.fetch.open_alarms("label_unknown", ids)
+    _loaded(ws.alarms, keys, {(alarm.kind, alarm.key): alarm for alarm in alarms})
+    calls = [call_id(shipment_id) for shipment_id in ids]
+    _loaded(ws.shop_calls, calls, {row.id: row for row in ws.fetch.shop_calls_by_id(calls)})
+
+
+def _loaded(rows: Rows[Any], keys: Sequence[Any], found: Mapping[Any, Any]) -> None:
+    for key in keys:
+        rows.loaded(key, found.get(key))
 
 
 def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
@@ -201,6 +241,20 @@ def _ack(
     )
 
 
+def _received_in(row: bytes) -> list[str]:
+    """The commands an encoded `command.received` names; none for any other row."""
+    if _RECEIPT not in row:
+        return []
+    try:
+        body = codec.decode_event_body("floor", codec.decode_event(row))
+    except Corrupt:
+        return []  # quarantined when its turn comes
+    if not isinstance(body, CommandReceived):
+        return []
+    return [*body.ids, *(item.id for item in body.refused)]
+
+
+_RECEIPT = b'"t":"command.received"'
 _SHIPMENT_KEY = b'"shipment":"'
 
 

@@ -254,6 +254,16 @@ class SqlFetch(DueFetch):
                 found.setdefault(line.shipment_id, []).append(line)
         return found
 
+    def lines_of_orders(self, order_ids: Iterable[str]) -> dict[str, list[r.OrderLine]]:
+        """Order lines by order, in order."""
+        found: dict[str, list[r.OrderLine]] = {}
+        c = t.order_line.c
+        for part in parts(order_ids):
+            wanted = _LINE.where(c.order_id.in_(part)).order_by(c.line_no)
+            for line in self._many(wanted, r.OrderLine):
+                found.setdefault(line.order_id, []).append(line)
+        return found
+
     def holds_by_id(self, ids: Iterable[str]) -> list[r.Hold]:
         """Holds by id."""
         return [
@@ -268,6 +278,33 @@ class SqlFetch(DueFetch):
             row
             for part in parts(ids)
             for row in self._many(_OUTBOX.where(t.outbox.c.id.in_(part)), r.OutboxRow)
+        ]
+
+    def waybills_by_number(self, numbers: Iterable[str]) -> list[r.Waybill]:
+        """Waybills by number."""
+        return [
+            row
+            for part in parts(numbers)
+            for row in self._many(_WAYBILL.where(t.waybill.c.number.in_(part)), r.Waybill)
+        ]
+
+    def shop_calls_by_id(self, ids: Iterable[str]) -> list[r.ShopCall]:
+        """Write-backs by id."""
+        return [
+            row
+            for part in parts(ids)
+            for row in self._many(_CALL.where(t.shop_outbox.c.id.in_(part)), r.ShopCall)
+        ]
+
+    def open_alarms(self, kind: str, keys: Iterable[str]) -> list[r.Alarm]:
+        """The open alarms of one kind among `keys`."""
+        c = t.alarm.c
+        return [
+            row
+            for part in parts(keys)
+            for row in self._many(
+                _ALARM.where(c.kind == kind, c.key.in_(part), c.closed_ms.is_(None)), r.Alarm
+            )
         ]
 
     def stock_of(self, skus: Iterable[str]) -> list[r.Stock]:
