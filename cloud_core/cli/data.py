@@ -49,6 +49,10 @@ _COLUMNS = {
     "opening_stock": ("warehouse", "sku", "shelf", "picked", "held", "safety"),
     "waybill_numbers": ("number", "carrier", "state", "shipment_id"),
 }
+_IMPORT_ORDER = (
+    "skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days",
+    "opening_stock", "waybill_numbers",
+)  # fmt: skip
 _FAULTS = ("alarms", "incidents", "quarantine", "audit")
 
 
@@ -60,7 +64,7 @@ def register(group: click.Group) -> None:
 
 @click.command("import")
 @click.argument("kind")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option("--dry-run", is_flag=True, help="只检查，不写入。Check only.")
 @click.option("--channel", default="", help="kind 为 orders 时的渠道名。")
 @as_json
@@ -70,20 +74,26 @@ def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, ch
     """导入表格（CSV/XLSX），逐行报告；有拒绝的行时退出码 1。Import a spreadsheet.
 
     KIND：skus warehouses agents stations carriers transit-days shelf-locations stock waybills
-    orders
+    orders；all 时 FILE 是文件夹，按先后导入其中以种类命名的表格（skus.csv、opening_stock.xlsx…）
     """
-    raw = _read(file)
     with core_of(context) as wired:
         if kind == "orders":
-            report = _import_orders(wired, channel, raw, file.name, dry_run=dry_run)
+            report = _import_orders(wired, channel, _read(file), file.name, dry_run=dry_run)
+            reports = [report]
+        elif kind == "all":
+            reports = [
+                _import_master(wired, plain, table, dry_run=dry_run)
+                for plain, table in _tables_in(file)
+            ]
         else:
-            plain = kind_named(kind)
-            read = wired.master.read_file(plain, raw, file.name)
-            report = run(
-                wired.master.bring_in(plain, read, dry_run=dry_run, actor=actor(), source="local")
-            )
-    _tell_report(report, json_wanted=as_json)
-    if report.refused:
+            reports = [_import_master(wired, kind_named(kind), file, dry_run=dry_run)]
+    if kind == "all" and as_json:
+        print_json([dataclasses.asdict(report) for report in reports])
+    for report in [] if kind == "all" and as_json else reports:
+        if kind == "all":
+            click.echo(f"{report.kind}：", nl=False)
+        _tell_report(report, json_wanted=as_json)
+    if any(report.refused for report in reports):
         context.exit(1)
 
 
@@ -234,10 +244,33 @@ def _next_number(wired: Wired, carrier: str, prefix: str) -> int:
 
 
 def _read(file: Path) -> bytes:
+    if not file.is_file():
+        raise Rejected("file_missing", f"{file} 不是文件", f"{file} is not a file", field="file")
     if file.stat().st_size > FILE_BYTES_MAX:
         raise Rejected("file_too_large", f"文件超过 {FILE_BYTES_MAX} 字节",
                        f"the file is larger than {FILE_BYTES_MAX} bytes", field="file")  # fmt: skip
     return file.read_bytes()
+
+
+def _import_master(wired: Wired, kind: str, file: Path, *, dry_run: bool) -> Report:
+    read = wired.master.read_file(kind, _read(file), file.name)
+    return run(wired.master.bring_in(kind, read, dry_run=dry_run, actor=actor(), source="local"))
+
+
+def _tables_in(folder: Path) -> list[tuple[str, Path]]:
+    """(kind, file) of the tables in a folder, what others refer to first."""
+    found = [
+        (kind, path)
+        for kind in _IMPORT_ORDER
+        for path in (folder / f"{kind}.csv", folder / f"{kind}.xlsx")
+        if path.is_file()
+    ]
+    if not found:
+        raise Rejected(
+            "tables_missing", f"{folder} 里没有以种类命名的表格，如 skus.csv",
+            f"no table such as skus.csv in {folder}", field="file",
+        )  # fmt: skip
+    return found
 
 
 def _import_orders(wired: Wired, channel: str, raw: bytes, name: str, *, dry_run: bool) -> Report:

@@ -101,6 +101,11 @@ class Tracking:
     parcels: tuple[Parcel, ...]
     items: tuple[Item, ...]
 
+    @property
+    def ordered_ms(self) -> int:
+        """When the buyer ordered: we hear of it later, and never before it was paid."""
+        return min(self.created_ms, self.paid_ms or self.created_ms)
+
     def is_expired(self, now_ms: int) -> bool:
         """Whether the link may no longer be answered."""
         return self.until_ms is not None and now_ms >= self.until_ms
@@ -159,7 +164,7 @@ def page_of(tracking: Tracking, now_ms: int) -> Page:
         is_late=lead[2],
         order_id=tracking.order_id,
         native_id=tracking.native_id,
-        ordered_on=day_time(tracking.created_ms),
+        ordered_on=day_time(tracking.ordered_ms),
         receiver=" ".join(part for part in (tracking.name_masked, tracking.phone_masked) if part),
         address=tracking.place + tracking.address_masked,
         parcels=parcels,
@@ -259,7 +264,7 @@ def _is_late(parcel: Parcel, now_ms: int) -> bool:
 
 
 def _timeline(tracking: Tracking, steps: Sequence[Step]) -> tuple[StepView, ...]:
-    known = [Step(tracking.created_ms, "created", "")]
+    known = [Step(tracking.ordered_ms, "created", "")]
     if tracking.paid_ms is not None and not any(step.code == "paid" for step in steps):
         known.append(Step(tracking.paid_ms, "paid", ""))
     ordered = sorted([*known, *steps], key=lambda step: step.at_ms)[::-1]

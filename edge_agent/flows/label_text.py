@@ -43,7 +43,7 @@ def fields_of(db: Connection, key: PrintKey, plan: FloorPlan) -> LabelFields:
         ),
         created=plan.date_text(placed.job.queued_ms),
         warehouse=meta.text(db, "cfg_warehouse_name") or plan.warehouse_name or plan.site,
-        station=placed.station,
+        station=placed.station or plan.agent,
         tracking_url=text.track_url,
         weight=f"{text.weight_g / 1000:.2f} kg" if text.weight_g else "",
         shipped_note=text.remark,

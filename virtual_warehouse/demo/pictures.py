@@ -11,10 +11,13 @@ from pathlib import Path
 from protocols.errors import Unavailable
 from virtual_warehouse.processes import run_once
 
+PHONE = (430, 830)
+DESK = (1100, 1000)
+"""Width and height in pixels of the page."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-async def take(url: str, target: Path, *, width: int, height: int) -> bool:
+async def take(url: str, target: Path, size: tuple[int, int]) -> bool:
     """A picture of a page as PNG at twice the density; False when there is no browser."""
     browser = find_browser()
     if browser is None:
@@ -23,7 +26,7 @@ async def take(url: str, target: Path, *, width: int, height: int) -> bool:
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
             "--disable-dev-shm-usage", "--force-device-scale-factor=2",
-            f"--user-data-dir={profile}", f"--window-size={width},{height}",
+            f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}",
             f"--screenshot={target}", url,
         ]  # fmt: skip
         if os.geteuid() == 0:

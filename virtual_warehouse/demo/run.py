@@ -22,8 +22,9 @@ from virtual_warehouse.demo.stage import Stage
 from virtual_warehouse.demo.story import Acts, Story, track_address
 from virtual_warehouse.people import at_work
 
-CALM_SHIFT_S = 20.0
+CALM_SHIFT_S = 25.0
 SCANS_PER_ORDER = 8
+ANSWER_S = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,11 @@ async def run(options: Options, board: Board) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, me.cancel)
     with _alone_in(options.folder):
-        basket = fill_basket(options.orders, options.seed, time.time_ns() // 1_000_000)
+        if options.pictures is not None:
+            options.pictures.mkdir(parents=True, exist_ok=True)
         stage = Stage(options.folder, board.say)
         try:
-            return await _play(options, board, stage, basket)
+            return await _play(options, board, stage)
         except asyncio.CancelledError:
             board.end()
             board.say("收到停止信号，正在收尾")
@@ -60,10 +62,11 @@ async def run(options: Options, board: Board) -> int:
             board.end()
 
 
-async def _play(options: Options, board: Board, stage: Stage, basket: Basket) -> int:
-    await stage.build(basket.units(), options.orders)
+async def _play(options: Options, board: Board, stage: Stage) -> int:
+    await stage.build(_basket(options).units(), options.orders)
+    basket = _basket(options)  # the same orders, paid only now
     shops = Shops(stage.core_url, basket, stage.secrets, stage.api_key, options.seed)
-    story = Story(stage, shops, board, options.orders)
+    story = Story(stage, shops, board, options.orders, options.pictures)
     crews = [one.crew for one in stage.warehouses]
     people = [person for one in stage.warehouses for person in one.people]
     for crew in crews:
@@ -87,9 +90,13 @@ async def _play(options: Options, board: Board, stage: Stage, basket: Basket) ->
     return 1 if found.broken else 0
 
 
+def _basket(options: Options) -> Basket:
+    return fill_basket(options.orders, options.seed, time.time_ns() // 1_000_000)
+
+
 def calm(orders: int, people: int) -> float:
     """Seconds a person thinks before a scan, so that a small shift still has time for a story."""
-    return max(0.0, CALM_SHIFT_S * people / (orders * SCANS_PER_ORDER) - 0.1)
+    return max(0.0, CALM_SHIFT_S * people / (orders * SCANS_PER_ORDER) - ANSWER_S)
 
 
 def _audit(stage: Stage, basket: Basket, acts: Acts) -> Findings:
@@ -180,14 +187,10 @@ async def _show(options: Options, stage: Stage, basket: Basket) -> None:
     print(f"面单图片    {stage.labels}", flush=True)
     if options.pictures is None:
         return
-    options.pictures.mkdir(parents=True, exist_ok=True)
     house = stage.warehouses[0]
     label = next(p for p in house.printer.printed if p.waybill in house.crew.record.gone)
     shutil.copyfile(label.path, options.pictures / "label.png")
-    taken = await pictures.take(track, options.pictures / "tracking.png", width=430, height=932)
-    taken &= await pictures.take(
-        f"{house.page}/", options.pictures / "status.png", width=1100, height=1000
-    )
+    taken = await pictures.take(track, options.pictures / "tracking.png", pictures.PHONE)
     print(f"文档图片    {options.pictures}" + ("" if taken else "（没有浏览器，只有面单）"))
 
 

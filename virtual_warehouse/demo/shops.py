@@ -17,12 +17,15 @@ import httpx
 
 from protocols.errors import Unavailable
 from virtual_warehouse import orders as made_up
+from virtual_warehouse.demo.goods import things
 from virtual_warehouse.orders import Order
 
 SHOP, DOUYIN = "demo-shop", "demo-douyin"
 DOUYIN_APP_KEY = "7000000000000000001"
 PER_PUSH = 8
 WAVE_S = 0.5
+IN_BOTH_EVERY = 4
+"""Every fourth order that comes by webhook stands in the spreadsheet as well."""
 
 
 @dataclass(slots=True)
@@ -74,12 +77,12 @@ def fill_basket(count: int, seed: int, now_ms: int) -> Basket:
     pushed, filed = count * 35 // 100, max(1, count * 20 // 100)
     hooked = count - pushed - filed
     paid_ms = now_ms // 1000 * 1000
-    by_webhook = made_up.make_orders(hooked, seed, prefix="GN", paid_ms=paid_ms)
+    by_webhook = _named(made_up.make_orders(hooked, seed, prefix="GN", paid_ms=paid_ms))
     return Basket(
         by_webhook,
-        made_up.make_orders(pushed, seed + 1, prefix="69", paid_ms=paid_ms),
-        made_up.make_orders(filed, seed + 2, prefix="XL", paid_ms=paid_ms),
-        by_webhook[:: max(1, hooked // max(1, hooked // 4))],
+        _named(made_up.make_orders(pushed, seed + 1, prefix="69", paid_ms=paid_ms)),
+        _named(made_up.make_orders(filed, seed + 2, prefix="XL", paid_ms=paid_ms)),
+        by_webhook[::IN_BOTH_EVERY],
     )
 
 
@@ -187,6 +190,14 @@ class Shops:
             f"/v1/channels/{DOUYIN}/events", content=body, headers=headers
         )
         return _check(answer, 200, 202)
+
+
+def _named(orders: list[Order]) -> list[Order]:
+    """The shop calls the things what they are called."""
+    for order in orders:
+        for line in order["lines"]:
+            line["title"] = things()[line["sku"]].name
+    return orders
 
 
 def _parts(orders: Sequence[Order]) -> list[Sequence[Order]]:

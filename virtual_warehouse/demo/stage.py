@@ -7,12 +7,11 @@ What is set up here is what a person would set up by hand with the same commands
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -21,20 +20,16 @@ from cloud_core.store.broker_files import write_secret
 from virtual_warehouse import orders as made_up
 from virtual_warehouse.broker import answers, find_nats, free_port
 from virtual_warehouse.demo.audit import GONE_STATES, CoreBooks
+from virtual_warehouse.demo.goods import SAMPLES, things
 from virtual_warehouse.demo.places import PLACES, Warehouse, open_warehouse
 from virtual_warehouse.demo.shops import DOUYIN, DOUYIN_APP_KEY, SHOP
 from virtual_warehouse.processes import Program, installed, run_once
 from virtual_warehouse.shop import ShopStandIn
 
-SAMPLES = Path(str(files("virtual_warehouse") / "samples"))
 OFFER_TTL_S = 20
-IMPORT_WAVES = (
-    ("skus", "carriers"),
-    ("warehouses",),
-    ("agents", "shelf_locations", "opening_stock", "transit_days", "waybill_numbers"),
-    ("stations",),
+SAMPLE_TABLES = frozenset(
+    {"skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days"}
 )
-"""What may be imported side by side, in the order in which one refers to the other."""
 
 
 @dataclass(slots=True)
@@ -113,8 +108,18 @@ class Stage:
 
     def a_shipped_order(self) -> str:
         """The shop's number of an order that is on its way, "" if there is none."""
-        rows = self.books.rows("SELECT native_id, state FROM orders WHERE stop = '' ORDER BY id")
+        rows = self.books.rows(
+            "SELECT native_id, state FROM orders WHERE stop = '' ORDER BY paid_ms DESC"
+        )
         return next((row["native_id"] for row in rows if row["state"] in GONE_STATES), "")
+
+    def an_untouched_order(self) -> str:
+        """The shop's number of the last order nobody has begun with, "" if there is none."""
+        rows = self.books.rows(
+            "SELECT native_id FROM orders WHERE stop = '' AND state IN ('offered', 'granted') "
+            "ORDER BY ship_by_ms DESC, id LIMIT 1"
+        )
+        return rows[0]["native_id"] if rows else ""
 
     # --- the core's own commands ---------------------------------------------------------------
 
@@ -145,13 +150,10 @@ class Stage:
         self.opening = opening_stock(units)
         (own / "opening_stock.csv").write_bytes(_stock_csv(self.opening))
         (own / "waybill_numbers.csv").write_bytes(_waybills_csv(orders))
-        for wave in IMPORT_WAVES:
-            await asyncio.gather(
-                *(
-                    self._core("import", kind.replace("_", "-"), str(_table(own, kind)))
-                    for kind in wave
-                )
-            )
+        for sample in sorted(SAMPLES.glob("*.csv")):
+            if sample.stem in SAMPLE_TABLES:
+                shutil.copyfile(sample, own / sample.name)
+        await self._core("import", "all", str(own))
 
     async def _admit_shops(self) -> None:
         """Two shops with secrets of their own, both want to be told what was shipped."""
@@ -204,7 +206,7 @@ class Stage:
         return answer.status_code == 200
 
     async def _open_warehouses(self, broker_port: int) -> None:
-        goods = barcodes()
+        goods = {sku: thing.barcode for sku, thing in things().items()}
         for place in PLACES:
             self.warehouses.append(await open_warehouse(place, self.folder, broker_port, goods))
 
@@ -221,18 +223,6 @@ def opening_stock(units: Mapping[str, int]) -> dict[tuple[str, str], int]:
         opening[first.warehouse, sku] = -(-wanted * 55 // 100)
         opening[second.warehouse, sku] = wanted
     return opening
-
-
-def barcodes() -> dict[str, str]:
-    """The barcode that stands on each thing, from the sample master data."""
-    with (SAMPLES / "skus.csv").open(encoding="utf-8-sig", newline="") as file:
-        return {row["商品编码"]: row["条码"].split("|")[0] for row in csv.DictReader(file)}
-
-
-def _table(own: Path, kind: str) -> Path:
-    """The demo's own table of a kind, or the sample."""
-    made = own / f"{kind}.csv"
-    return made if made.exists() else SAMPLES / f"{kind}.csv"
 
 
 def _stock_csv(opening: Mapping[tuple[str, str], int]) -> bytes:

@@ -10,10 +10,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
 from protocols.errors import Unavailable
+from virtual_warehouse.demo import pictures
 from virtual_warehouse.demo.audit import GONE_STATES
 from virtual_warehouse.demo.board import Board, bar
 from virtual_warehouse.demo.places import Warehouse
@@ -28,6 +30,7 @@ DARK_S = 5.0
 FROZEN_S = 1.5
 STOP_SEEN_S = 15.0
 DRAIN_S = 45.0
+EARLY_CANCEL_ORDERS = 24
 
 
 @dataclass(slots=True)
@@ -49,10 +52,14 @@ class Acts:
 class Story:
     """One shift of `orders` orders on a built stage."""
 
-    def __init__(self, stage: Stage, shops: Shops, board: Board, orders: int) -> None:
+    def __init__(
+        self, stage: Stage, shops: Shops, board: Board, orders: int, album: Path | None = None
+    ) -> None:
         self._stage, self._shops, self._board, self._orders = stage, shops, board, orders
+        self._album = album
         self._first, self._second = stage.warehouses
         self._refunding = False
+        self._all_in = False
         self.acts = Acts()
         self._states: dict[str, int] = {}
         self._down: Program | None = None
@@ -63,7 +70,7 @@ class Story:
         deadline = time.monotonic() + 120 + self._orders
         async with asyncio.TaskGroup() as group:
             acts = [
-                group.create_task(self._shops.open_business()),
+                group.create_task(self._open_business()),
                 group.create_task(self._cancel_early()),
                 group.create_task(self._cut_and_heal()),
                 group.create_task(self._kill_and_restart()),
@@ -87,15 +94,21 @@ class Story:
 
     # --- the acts ------------------------------------------------------------------------------
 
+    async def _open_business(self) -> None:
+        await self._shops.open_business()
+        self._all_in = True
+
     async def _cancel_early(self) -> None:
         """Customer service cancels the newest order before anybody has begun with it."""
-        if self._orders < 24:
+        if self._orders < EARLY_CANCEL_ORDERS:
             return
-        await self._until(lambda: self._gone() >= self._orders // 10)
-        native_id = self._shops.basket.by_webhook[-1]["native_id"]
+        await self._until(lambda: self._all_in)
+        native_id = await asyncio.to_thread(self._stage.an_untouched_order)
+        if not native_id:
+            return
         await self._shops.cancel(native_id)
         self.acts.cancelled_early = native_id
-        self._board.say(f"客服取消订单 {native_id}")
+        self._board.say(f"客服取消还没开始的订单 {native_id}")
 
     async def _refund_in_packing(self, station: str, task: Task, fact: str) -> None:
         """A packer verifies; at that moment the shop gives the money back."""
@@ -118,12 +131,14 @@ class Story:
         house, crew = self._first, self._first.crew
         await self._until(lambda: task_on_count(house) > 0)
         scans, started = crew.record.scans, time.monotonic()
+        await self._picture("status.png")
         self._board.say(f"切断 {house.place.name} 的线路，现场继续作业")
         house.line.freeze()
         await asyncio.sleep(FROZEN_S)
         house.line.cut()
         await asyncio.sleep(DARK_S - FROZEN_S)
         await crew.screen.wait(lambda status: queued(status) or None, DARK_S)
+        await self._picture("status-offline.png")
         self.acts.backlog_at_heal = queued(crew.screen.status)
         self.acts.work_during_cut = crew.record.scans - scans
         self.acts.cut_s = time.monotonic() - started
@@ -161,6 +176,11 @@ class Story:
         await house.agent.wait_until(house.is_linked)
         self.acts.back_s = time.monotonic() - killed
         self._board.say(f"{house.place.name} 的边缘代理已恢复，用时 {self.acts.back_s:.1f} 秒")
+
+    async def _picture(self, name: str) -> None:
+        """The first warehouse's status page as it is now, if pictures are wanted."""
+        if self._album is not None:
+            await pictures.take(f"{self._first.page}/", self._album / name, pictures.DESK)
 
     # --- watching ------------------------------------------------------------------------------
 
