@@ -65,8 +65,8 @@ class Uploader:
 
     def _patience_s(self) -> float:
         deadline = self._live.senders[self._stream].deadline_ms
-        if deadline is None:
-            return IDLE_S
+        if deadline is None or not self._live.welcomed:
+            return IDLE_S  # without a session nothing can be sent again; the next one wakes us
         return min(IDLE_S, max(0.0, (deadline - self._mono_ms()) / 1000) + 0.001)
 
     def _mono_ms(self) -> int:
