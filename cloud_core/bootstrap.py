@@ -18,11 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache, partial
 
-import uvicorn
 from sqlalchemy import Engine
 
 from cloud_core import logs
-from cloud_core.api.app import create_app
 from cloud_core.api.doors import Doors, Limits
 from cloud_core.carriers.pool import PoolCarrier
 from cloud_core.channels.douyin import DouyinDialect
@@ -283,6 +281,11 @@ async def serve(settings: Settings, ready: Callable[[str], None] | None = None) 
 
     Raises `Unavailable("already_serving")` when another process serves the same SQLite file.
     """
+    # Imported here: the command line's short verbs must not wait for the HTTP framework.
+    import uvicorn
+
+    from cloud_core.api.app import create_app
+
     file = sqlite_path(settings.database)
     lock = ServeLock(file) if file is not None else None
     if lock is not None:
