@@ -27,6 +27,10 @@ from protocols.errors import PacklineError, Rejected
 
 BODY_BYTES_MAX = 8_192
 REFRESH_S = 3
+TASKS_SHOWN = 12
+SCANS_SHOWN = 8
+LABELS_SHOWN = 12
+"""Rows of a page that is read while standing; labels that need a person are always all shown."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -84,6 +88,9 @@ async def _page(request: Request, desk: Desk, token: str, zone_minutes: int) -> 
         s=status,
         token=token,
         refresh_s=REFRESH_S,
+        tasks_shown=TASKS_SHOWN,
+        scans_shown=SCANS_SHOWN,
+        labels_shown=LABELS_SHOWN,
         said=request.query_params.get("said", "")[:120],
         tone=request.query_params.get("tone", "") if request.query_params.get("said") else "",
         clock=partial(_clock, zone_minutes=zone_minutes),

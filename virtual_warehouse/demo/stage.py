@@ -214,13 +214,13 @@ class Stage:
 def opening_stock(units: Mapping[str, int]) -> dict[tuple[str, str], int]:
     """What stands on the shelves for a demand of `units` by SKU.
 
-    The first warehouse gets a good half of what will be asked for, so that its last units are
+    The first warehouse gets less than half of what will be asked for, so that its last units are
     fought over; the second could send everything.
     """
     first, second = PLACES
     opening: dict[tuple[str, str], int] = {}
     for sku, wanted in sorted(units.items()):
-        opening[first.warehouse, sku] = -(-wanted * 55 // 100)
+        opening[first.warehouse, sku] = -(-wanted * 45 // 100)
         opening[second.warehouse, sku] = wanted
     return opening
 
