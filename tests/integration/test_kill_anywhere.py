@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.books import CoreBooks, everything_wrong
-from tests.support.plant import PLACES, BrokerKind, Plant
-from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, find_mosquitto
+from tests.support.plant import BrokerKind, Plant
+from virtual_warehouse.broker import MosquittoBroker
+from virtual_warehouse.demo.places import PLACES
 
 SEED = 20_261_122
 AGENTS = tuple(place.agent for place in PLACES)
@@ -45,25 +46,6 @@ TAMPERED = {
 }  # fmt: skip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(170)]
-
-
-@pytest.fixture(params=[EmbeddedBroker, MosquittoBroker], ids=lambda one: one.name)
-def kind(request: pytest.FixtureRequest) -> BrokerKind:
-    found: BrokerKind = request.param
-    if found is MosquittoBroker and find_mosquitto() is None:
-        pytest.skip("NOT PROVED ON MOSQUITTO: it is not installed (apt-get install mosquitto)")
-    return found
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Lines that are seen in every run, not only in a failed one."""
-
-    def aloud(text: str) -> None:
-        with capsys.disabled():
-            print(text, flush=True)
-
-    return aloud
 
 
 class Executioner:
@@ -104,6 +86,7 @@ class Executioner:
     async def beeped_and_not_sent(self) -> None:
         """Rows are durable at the agent, and the core has never seen them."""
         one = self.plant.warehouses[AGENTS[0]]
+        await self.plant.busy(AGENTS[0], 2)
         one.line.freeze(up=True, down=False)
         await self.plant.until(lambda: self.plant.behind(WAITING), 20, "scans to pile up")
         await self.strike("beeped, never sent", AGENTS[0])
@@ -113,12 +96,14 @@ class Executioner:
         plant = self.plant
         line = plant.core_line if victim == "core" else plant.warehouses[victim].line
         up = victim == "core"
+        await plant.busy(AGENTS[0] if up else victim, 2)
         line.freeze(up=up, down=not up)
         await plant.progress(WAITING, 20, "" if up else victim)
         await self.strike("applied, ack never came", victim)
 
     async def puback_and_not_delivered(self) -> None:
         """The broker has taken batches and forgets them: a PUBACK proves nothing."""
+        await self.plant.busy(AGENTS[1], 2)
         self.plant.core_line.freeze(up=False, down=True)
         await self.plant.until(lambda: self.plant.behind(WAITING), 20, "scans at the broker")
         await self.strike("taken by the broker, not delivered", "broker")
@@ -151,11 +136,11 @@ def rounds(rng: random.Random) -> Iterator[list[str]]:
 
 
 async def test_a_shift_under_kill_9_loses_nothing_and_does_nothing_twice(
-    kind: BrokerKind, tmp_path: Path, say: Callable[[str], None]
+    broker_kind: BrokerKind, tmp_path: Path, say: Callable[[str], None]
 ) -> None:
-    seed = SEED + (kind is MosquittoBroker)
-    async with Plant.running(tmp_path, kind, seed) as plant:
-        say(f"\n{kind.name}: {KILLS} kills, seed {seed}")
+    seed = SEED + (broker_kind is MosquittoBroker)
+    async with Plant.running(tmp_path, broker_kind, seed) as plant:
+        say(f"\n{broker_kind.name}: {KILLS} kills, seed {seed}")
         await plant.progress(20)
         killing = Executioner(plant, say)
         await killing.answered_and_not_processed()

@@ -30,8 +30,8 @@ from cloud_core.store.channel_rows import Channel
 from tests.support.books import AtRisk, BenchBooks, CoreBooks, at_risk
 from virtual_warehouse import orders as made_up
 from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, free_port
+from virtual_warehouse.demo.goods import SAMPLES, things
 from virtual_warehouse.demo.places import PLACES, Place, Warehouse, open_warehouse
-from virtual_warehouse.demo.stage import SAMPLES, barcodes
 from virtual_warehouse.line import Line
 from virtual_warehouse.orders import SKUS
 from virtual_warehouse.people import Hand, Loader, Packer, Task
@@ -44,6 +44,7 @@ WAYBILLS = 2_000
 OPEN_ORDERS = 8
 KEEPALIVE_S = 5
 MOMENT_S = 3.0
+FRESH_ROWS = 4
 BrokerKind = type[EmbeddedBroker] | type[MosquittoBroker]
 
 
@@ -131,12 +132,12 @@ class Till:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def sell(self, count: int) -> None:
+    async def sell(self, count: int, agent: str = "") -> None:
         """Push one request with `count` orders of one warehouse's goods until it is answered."""
         self._batch += 1
-        place = self._rng.choice(PLACES)
+        agent = agent or self._rng.choice(tuple(GOODS))
         paid_ms = time.time_ns() // 1_000_000 // 1_000 * 1_000
-        sold = made_up.make_orders(count, self._batch, paid_ms=paid_ms, skus=GOODS[place.agent])
+        sold = made_up.make_orders(count, self._batch, paid_ms=paid_ms, skus=GOODS[agent])
         body = made_up.generic_body(sold)
         while not await self._push(body):
             self.repeats += 1
@@ -294,6 +295,16 @@ class Plant:
             for one in self.warehouses.values()
         )
 
+    async def busy(self, agent: str, tasks: int) -> None:
+        """Sell until a bench has that many granted tasks before it: rows to come without grants."""
+
+        async def enough() -> bool:
+            counts = self.warehouses[agent].crew.screen.status["task_counts"]
+            return bool(counts.get("granted", 0) + counts.get("picking", 0) >= tasks)
+
+        await self.till.sell(tasks + 1, agent)
+        await self.until(enough, 20, f"{tasks} tasks at {agent}")
+
     async def settled(self) -> bool:
         """Everything that was answered has left, and both sides know it."""
         if not await self.linked():
@@ -314,6 +325,10 @@ class Plant:
     async def behind(self, events: int) -> bool:
         """Whether the core lacks at least so many rows that are durable at the agents."""
         return at_risk(self.books, self.benches, ()).scans >= events
+
+    async def caught_up(self) -> bool:
+        """Linked again, and the core lacks only what is fresh."""
+        return await self.linked() and not await self.behind(FRESH_ROWS)
 
     async def drain(self, seconds: float = 60) -> None:
         """No new orders; wait until the last one has left and is known everywhere."""
@@ -492,7 +507,8 @@ class Plant:
         folder = self.folder / place.agent
         (account,) = (one for one in self.access.agents if one.agent == place.agent)
         broker_files.write_secret(folder / "mqtt.password", account.secret)
-        goods, more = barcodes(), {"mqtt_keepalive_s": KEEPALIVE_S}
+        goods = {sku: thing.barcode for sku, thing in things().items()}
+        more = {"mqtt_keepalive_s": KEEPALIVE_S}
         one = await open_warehouse(place, self.folder, self.broker.port, goods, more)
         packers = [FeltPacker(one.crew, name, one.scanners[name]) for name in place.packing]
         loader = FeltLoader(one.crew, place.dock, one.scanners[place.dock], "D1")

@@ -1,0 +1,30 @@
+"""Both brokers for tests with real programs, and a voice that is heard in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.plant import BrokerKind
+from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, find_mosquitto
+
+
+@pytest.fixture(params=[EmbeddedBroker, MosquittoBroker], ids=lambda one: one.name)
+def broker_kind(request: pytest.FixtureRequest) -> BrokerKind:
+    """The embedded broker, then mosquitto; without the latter its half is skipped aloud."""
+    found: BrokerKind = request.param
+    if found is MosquittoBroker and find_mosquitto() is None:
+        pytest.skip("NOT PROVED ON MOSQUITTO: it is not installed (apt-get install mosquitto)")
+    return found
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Lines that are seen in every run, not only in a failed one."""
+
+    def aloud(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)
+
+    return aloud
