@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -94,11 +95,12 @@ def _clock(patient: Patient) -> Finding:
 
 def _data_dir(patient: Patient) -> Finding:
     folder = patient.data_dir
-    parent = folder if folder.exists() else folder.absolute().parent
-    ok = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
-    found = f"{folder} 可写" if ok else f"{folder} 不存在或不可写"
-    fix = f"sudo install -d -o $USER {folder}"
-    return Finding("data_dir", ok, found, "" if ok else fix)
+    try:
+        with tempfile.TemporaryFile(dir=folder if folder.exists() else folder.absolute().parent):
+            return Finding("data_dir", True, f"{folder} 可写")
+    except OSError as error:
+        fix = f"sudo install -d -o $USER {folder}"
+        return Finding("data_dir", False, f"{folder} 不可写：{error.strerror}", fix)
 
 
 def _disk_space(patient: Patient) -> Finding:

@@ -30,6 +30,19 @@ _JOB_ATTENTION = (
     PrintState.CONFIRMED,
 )
 
+_REASON_ZH = {
+    **HELD_ZH,
+    "broken": "传送中断, 请看纸出来没有",
+    "stalled": "打印机不再接收, 请看纸出来没有",
+    "restart": "打印时程序重启, 请看纸出来没有",
+    "reissue": "任务重新下发, 之前是否打印过不确定",
+    "operator_says_missing": "操作员说没出来",
+    "not_allowed": "这票已经不归本仓",
+    "not_ready": "打印机没有准备好",
+    "draw_failed": "面单画不出来, 请联系运维",
+    "label_purged": "面单内容已按规定清除",
+}
+
 
 def status(live: Live) -> dict[str, Any]:
     """The whole state for people and machines; times are wall ms of this machine."""
@@ -143,7 +156,7 @@ def _job(placed: Placed) -> dict[str, Any]:
         "shipment": job.shipment_id,
         "state": job.state.value,
         "reason": job.reason,
-        "reason_zh": HELD_ZH.get(job.reason, ""),
+        "reason_zh": _REASON_ZH.get(job.reason, ""),
         "printer": placed.printer,
         "station": placed.station,
         "queued_ms": job.queued_ms,

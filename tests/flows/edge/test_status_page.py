@@ -1,0 +1,199 @@
+"""The status page: who may look, what it says, and what its buttons do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edge_agent import pages
+from edge_agent.domain.answer import Answer
+from edge_agent.domain.printer_status import READY, SILENT, SendOutcome
+from edge_agent.flows import bench
+from edge_agent.journal import jobs, stations, tasks
+from tests.support.edge import Floor, cancel, grant, offer
+
+SHIPMENT = "DB2026AAAA-1"
+ORIGIN = {"origin": "http://localhost"}
+
+
+class FloorDesk:
+    """The page's desk over one floor: no loops, no broker."""
+
+    def __init__(self, floor: Floor) -> None:
+        self.floor = floor
+
+    async def act(self, act: Any) -> Answer:
+        answer: Answer = self.floor.write(lambda tx: act(tx, self.floor.bench))
+        return answer
+
+    def status(self) -> dict[str, Any]:
+        from edge_agent.agent import view
+        from edge_agent.agent.parts import Live, Ports
+        from edge_agent.journal.writer import InlineJournal
+
+        journal = InlineJournal(self.floor.core, self.floor.clock)
+        ports = Ports(
+            clock=self.floor.clock, ids=None, link=None,  # type: ignore[arg-type]
+            journals={"floor": journal, "telemetry": journal}, printers={}, makers={},
+            run_blocking=None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        live = Live(self.floor.plan, ports)
+        live.printer_status = {"label-1": READY}
+        return view.status(live)
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    floor = Floor(tmp_path)
+    floor.resynced()
+    return floor
+
+
+@pytest.fixture
+async def browser(floor: Floor) -> AsyncIterator[httpx.AsyncClient]:
+    app = pages.build(FloorDesk(floor), ("localhost",), 480)
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost", follow_redirects=True
+    )
+    async with client:
+        yield client
+
+
+async def press(browser: httpx.AsyncClient, act: str, **fields: str) -> httpx.Response:
+    """What a browser does: load the page, take its token, send the form."""
+    found = re.search(r'name="token" value="([^"]+)"', (await browser.get("/")).text)
+    assert found is not None
+    form = {"token": found.group(1), "act": act, **fields}
+    return await browser.post("/act", data=form, headers=ORIGIN)
+
+
+async def test_the_page_shows_the_shift_in_chinese(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    floor.tell(grant())
+    floor.scan(f"TASK-{SHIPMENT}")
+    page = (await browser.get("/")).text
+    for words in ("待上传", "打印机 label-1", "正常", SHIPMENT, "拣货复核中", "开始拣货", "排队"):
+        assert words in page
+    assert 'http-equiv="refresh"' in page
+    assert "<script" not in page
+
+
+async def test_nothing_on_the_page_comes_from_outside(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r'(src|href)="(https?:)?//', answer.text)
+    assert (await browser.get("/style.css")).headers["content-type"].startswith("text/css")
+
+
+async def test_a_stop_fills_the_screen_and_a_press_confirms_it(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    floor.tell(grant(print_on="pack"))
+    for code in (f"TASK-{SHIPMENT}", "SKU-A"):
+        floor.scan(code)
+    floor.tell(cancel())
+    page = (await browser.get("/")).text
+    assert "停！订单已取消" in page
+    assert "商品 SKU-A" in page
+    assert "已停止并放回" in (await press(browser, "confirm_stop", shipment=SHIPMENT)).text
+    assert floor.bodies("task.stopped")[0]["put_back"] == [{"sku": "SKU-A", "quantity": 1}]
+
+
+async def test_an_unknown_label_is_answered_and_reprinted_by_hand(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    floor.tell(grant())
+    floor.print_next(SendOutcome(10, 1000, SILENT, error="broken"))
+    key = {"kind": "waybill", "number": "WAAAA1", "revision": "1"}
+    assert "请看纸出来没有" in (await browser.get("/")).text
+    assert "已记录没出来" in (await press(browser, "not_out", **key)).text
+    assert "补打中" in (await press(browser, "reprint", reason="没出来", **key)).text
+    assert floor.job(SHIPMENT).job.key.revision == 2
+
+
+async def test_a_held_label_prints_when_pressed(floor: Floor, browser: httpx.AsyncClient) -> None:
+    floor.tell(grant())
+    floor.restart()
+    await press(browser, "print", kind="waybill", number="WAAAA1", revision="1")
+    assert floor.print_next() == "sending"
+
+
+async def test_offers_are_closed_and_opened(floor: Floor, browser: httpx.AsyncClient) -> None:
+    await press(browser, "close")
+    assert not floor.read(bench.is_open)
+    floor.tell(offer())
+    assert floor.bodies("offer.rejected")[0]["reason"] == "closed"
+    await press(browser, "open")
+    assert floor.read(bench.is_open)
+
+
+async def test_a_page_of_somebody_else_cannot_press_anything(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    floor.tell(grant())
+    form = {"act": "close", "token": "guessed"}
+    assert (await browser.post("/act", data=form)).status_code == 403
+    assert (
+        await browser.post("/act", data=form, headers={"origin": "http://evil"})
+    ).status_code == 403
+    assert (await browser.post("/act", data=form, headers=ORIGIN)).json()["field"] == "token"
+    assert (await browser.get("/", headers={"host": "evil.example.test"})).status_code == 421
+    assert floor.read(bench.is_open)
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"act": "dance"}, "act"),
+        ({"act": "print", "kind": "waybill", "number": "W1", "revision": "-1"}, "revision"),
+        ({"act": "reprint", "kind": "waybill", "number": "W1", "revision": "1"}, "reason"),
+        ({"act": "confirm_stop", "shipment": "x" * 500}, "shipment"),
+        ({"act": "print", "kind": "waybill", "number": "W1", "revision": "1"}, "job"),
+        ({"act": "confirm_stop", "shipment": "DB-unknown"}, "shipment"),
+    ],
+)  # fmt: skip
+async def test_a_bad_form_names_its_field(
+    browser: httpx.AsyncClient, form: dict[str, str], field: str
+) -> None:
+    answer = await press(browser, **form)
+    assert answer.status_code == 422
+    assert answer.json()["field"] == field
+
+
+async def test_machines_read_the_same(floor: Floor, browser: httpx.AsyncClient) -> None:
+    floor.tell(grant())
+    status = (await browser.get("/status.json")).json()
+    assert status["tasks"][0]["shipment"] == SHIPMENT
+    assert status["streams"]["floor"]["queued"] == floor.core.position.last
+    metrics = (await browser.get("/metrics")).text
+    assert 'packline_edge_queued_rows{stream="floor"} 3' in metrics
+    assert all(re.fullmatch(r"(# TYPE \w+ (gauge|counter)|\w+(\{.*\})? [-0-9.e]+)", line)
+               for line in metrics.strip().splitlines())  # fmt: skip
+
+
+async def test_no_personal_data_is_shown(floor: Floor, browser: httpx.AsyncClient) -> None:
+    floor.tell(grant())
+    floor.scan("收件人 测试甲 10000000001")
+    shown = (
+        (await browser.get("/")).text
+        + (await browser.get("/status.json")).text
+        + (await browser.get("/metrics")).text
+    )
+    for words in ("测*", "100******01", "测试甲", "10000000001", "测试区"):
+        assert words not in shown
+
+
+async def test_a_long_shift_stays_small(floor: Floor, browser: httpx.AsyncClient) -> None:
+    for number in range(120):
+        floor.tell(grant(f"DB2026{number:04d}-1", lines={"SKU-A": 1}))
+        floor.scan(f"TASK-DB2026{number:04d}-1")
+    assert len(floor.read(lambda db: stations.last_scans(db, 1_000))) == 120
+    assert len((await browser.get("/")).content) < 200_000
+    assert sum(floor.read(tasks.counts).values()) == 120
+    assert sum(floor.read(jobs.counts).values()) == 120
