@@ -239,8 +239,7 @@ def _clock(patient: Patient) -> Finding:
 
 
 def _http_port(patient: Patient) -> Finding:
-    file = sqlite_path(patient.database_url)
-    if file is not None and file.parent.exists() and ServeLock(file).is_held():
+    if _is_serving(patient):
         return Finding("http_port", True, "cloud-core 正在运行", "")
     where = f"{patient.http_host}:{patient.http_port}"
     try:
@@ -257,9 +256,26 @@ def _broker(patient: Patient) -> Finding:
         return Finding("broker", False, patient.mqtt_problem, fix)
     if patient.mqtt is None:
         return Finding("broker", True, "mqtt_enabled = false，不连接", fix)
-    why = probe(patient.mqtt, [topics.ALL_UP_FILTER])
     where = f"{patient.mqtt.host}:{patient.mqtt.port}"
+    if _is_serving(patient):
+        # mosquitto makes the user name the client id: to log in would throw the core out.
+        why = _no_answer(patient.mqtt.host, patient.mqtt.port)
+        return Finding("broker", not why, f"{where} {why or '可连接（核心正在使用）'}", fix)
+    why = probe(patient.mqtt, [topics.ALL_UP_FILTER])
     return Finding("broker", not why, f"{where} {why or '可登录并订阅'}", fix)
+
+
+def _is_serving(patient: Patient) -> bool:
+    file = sqlite_path(patient.database_url)
+    return file is not None and file.parent.exists() and ServeLock(file).is_held()
+
+
+def _no_answer(host: str, port: int) -> str:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _existing(path: Path) -> Path:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -27,10 +27,15 @@ from protocols.errors import Unavailable
 INBOX_MAX = 4_096
 """Messages between paho's thread and the core's loop; more means that the core cannot keep up."""
 SUBACK_TIMEOUT_S = 10.0
-RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+RETRY_S = (1.1, 1.1, 2.0, 2.0, 3.0, 5.0)
+"""Short, because warehouses wait for the one core; above a second, because NATS holds a client id
+that comes back twice within one."""
 WATCHDOG_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
 INFLIGHT_MAX = 512
+QUEUED_MAX = 20_000
+"""Messages handed to paho that the broker has not taken; more are refused and sent again later."""
+FAREWELL_S = 2.0
 _log = logs.get("link")
 
 
@@ -70,7 +75,12 @@ class PahoLink:
         self._task = asyncio.create_task(self._keep_connected(), name="link")
 
     async def stop(self) -> None:
-        """Say goodbye (the broker drops the will) and end."""
+        """Publish the will ourselves (a clean goodbye discards it) and end."""
+        client = self._client
+        if client is not None and self._connected and self._will is not None:
+            topic, payload = self._will()
+            said = client.publish(topic, payload, qos=1, retain=True)
+            await asyncio.to_thread(_wait_until_sent, said)
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -100,6 +110,7 @@ class PahoLink:
         finally:
             self._subacks.pop(mid, None)
         if any(code >= 0x80 for code in codes):
+            self._lost.set()  # without it nobody would be heard: connect again, later
             raise Unavailable(
                 "subscribe_refused", "消息代理拒绝订阅，请检查权限配置",
                 f"the broker refused a subscription: {codes}",
@@ -157,6 +168,7 @@ class PahoLink:
             protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=False,
         )  # fmt: skip
         client.max_inflight_messages_set(INFLIGHT_MAX)
+        client.max_queued_messages_set(QUEUED_MAX)
         client.connect_timeout = CONNECT_TIMEOUT_S
         if config.username:
             client.username_pw_set(config.username, config.password or None)
@@ -264,6 +276,13 @@ class PahoLink:
             _log.warning("link.inbox_full", waiting=self.inbox.qsize())
             self._connected = False
             self._lost.set()
+
+
+def _wait_until_sent(said: MQTTMessageInfo) -> None:
+    try:
+        said.wait_for_publish(FAREWELL_S)
+    except (ValueError, RuntimeError):
+        _log.info("link.farewell_failed")
 
 
 def read_password(file: Path | None) -> str:
