@@ -45,7 +45,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         (('agent = "sha-1"', ""), "agent"),
         (('"sha-1"', '"SHA 1"'), "agent"),
         (('site = "sha"', 'site = "sha"\nmqtt_port = 99999'), "mqtt_port"),
-        (('host = "192.0.2.10"', 'host = "192.0.2.10"\nspeed = 1'), "printers[...]"),
+        (('host = "192.0.2.10"', 'host = "192.0.2.10"\nspeed = 1'), "printers[0]"),
         (('printer = "label-1"', 'printer = "label-9"'), "stations"),
         (('station = "S1"', 'station = "S9"'), "scanners"),
     ],
