@@ -171,7 +171,8 @@ def _barcode_check(connection: Connection, values: Sequence[md.Sku]) -> Check:
     owner: dict[str, str] = {}
     c = t.sku_barcode.c
     for part in _parts(barcode for value in values for barcode in value.barcodes):
-        owner.update(connection.execute(select(c.barcode, c.sku).where(c.barcode.in_(part))).all())  # fmt: skip
+        found = select(c.barcode, c.sku).where(c.barcode.in_(part))
+        owner.update(connection.execute(found).all())
 
     def check(value: md.Sku) -> tuple[str, str, str, str] | None:
         for barcode in value.barcodes:
@@ -191,7 +192,8 @@ def _waybill_check(connection: Connection, values: Sequence[md.WaybillNumber]) -
     patterns = dict(connection.execute(select(c.id, c.pattern)).all())
     owner: dict[str, str] = {}
     for part in _parts(value.number for value in values):
-        owner.update(connection.execute(select(w.number, w.carrier).where(w.number.in_(part))).all())  # fmt: skip
+        found = select(w.number, w.carrier).where(w.number.in_(part))
+        owner.update(connection.execute(found).all())
 
     def check(value: md.WaybillNumber) -> tuple[str, str, str, str] | None:
         pattern = patterns.get(value.carrier)
