@@ -32,11 +32,11 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
             print(f"applied: skipped {broker}: it is not installed", flush=True)
             continue
         speed, load = disk(folder), load_1m()
-        rates, granted, events = asyncio.run(_rates(folder / broker, broker, runs, requests))
+        rates, granted, events, spent = asyncio.run(_rates(folder / broker, broker, runs, requests))
         how = (
             f"{wire_bed.DURABILITY}; {AGENTS} agent processes, {events:,} events a run: started, "
             "picked, verified, packed, label, handed over; 100 a commit and a batch; "
-            "journal writing included"
+            f"journal writing included; {spent}"
         )
         target = TARGET if broker == "mosquitto" else Target()
         name = f"events stored and applied to orders over {broker}"
@@ -50,20 +50,22 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
 
 async def _rates(
     folder: Path, broker: str, runs: int, requests: int
-) -> tuple[list[float], list[float], int]:
-    rates, granted, events = [], [], 0
+) -> tuple[list[float], list[float], int, str]:
+    rates, granted, events, spent = [], [], 0, ""
     orders = requests * http.ORDERS_A_REQUEST
     async with wire_bed.running(folder, broker, AGENTS, waybills=(runs + 1) * orders) as world:
         for number in range(1, runs + 1):
             granted.append(orders / await _grant(world, requests, number))
+            before = world.cpu()
             answers = await world.all("floor")
             took = max(a["end"] for a in answers) - min(a["start"] for a in answers)
             events = sum(a["events"] for a in answers)
             rates.append(events / took)
+            spent = world.cpu().since(before, events)
             gone = world.core.count(GONE)
             assert gone == number * orders, (gone, number * orders)
             assert world.core.count("SELECT COUNT(*) FROM event WHERE result <> ''") == 0
-    return rates, granted, events
+    return rates, granted, events, spent
 
 
 async def _grant(world: wire_bed.WireBed, requests: int, seed: int) -> float:

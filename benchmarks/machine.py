@@ -89,3 +89,9 @@ def _processor() -> str:
         if line.startswith(("model name", "Model")):
             return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds a process has used so far, all its threads (proc(5), utime + stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

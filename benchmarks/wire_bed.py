@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import core_bed, serve_core
 from benchmarks.core_bed import CoreBed
+from benchmarks.machine import cpu_s
 from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent
 from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, find_mosquitto
 
@@ -39,6 +40,10 @@ class AgentProcess:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def stop(self) -> None:
         """Let it leave in order; kill what does not."""
         assert self._process.stdin is not None
@@ -51,12 +56,37 @@ class AgentProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Processor seconds of the core, of all agents together and of the broker."""
+
+    core: float
+    agents: float
+    broker: float
+
+    def since(self, before: Spent, events: int) -> str:
+        """Microseconds an event of each, for people."""
+        each = 1e6 / events
+        return (
+            f"µs of processor an event: core {(self.core - before.core) * each:.1f}, "
+            f"agents {(self.agents - before.agents) * each:.1f}, "
+            f"broker {(self.broker - before.broker) * each:.1f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WireBed:
     """A running warehouse: core, its HTTP address, its agents."""
 
     core: CoreBed
     url: str
     agents: Sequence[AgentProcess]
+    core_pid: int
+    broker_pid: int
+
+    def cpu(self) -> Spent:
+        """Processor seconds used so far."""
+        agents = sum(cpu_s(agent.pid) for agent in self.agents)
+        return Spent(cpu_s(self.core_pid), agents, cpu_s(self.broker_pid))
 
     async def all(self, what: str, **values: Any) -> list[dict[str, Any]]:
         """The same order to every agent at once."""
@@ -92,7 +122,8 @@ async def running(
     try:
         for account in access.agents:
             processes.append(await _agent(folder / account.agent, account, port))
-        world = WireBed(bed, url, processes)
+        assert program.pid is not None
+        world = WireBed(bed, url, processes, program.pid, between.pid)
         await _until_resynced(world)
         yield world
     finally:
