@@ -150,7 +150,10 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     config_of = _config_reader(channels)
     ingest = Ingest(languages, config_of, sealer, box, ports.ids, ports.clock)
     folds = {kind: Flow(fold, prefetch) for kind, (fold, prefetch) in FOLDS.items()}
-    commit_core = CommitCore(engine, folds, ports.clock, knobs.policy, carriers_of, knobs.on_commit)
+    commit_core = CommitCore(
+        engine, folds, ports.clock, knobs.policy, carriers_of, ports.ids.track_token,
+        knobs.on_commit,
+    )  # fmt: skip
     running: list[Core] = []
     committer = (InlineCommitter if knobs.inline else Committer)(
         commit_core, lambda done: running[0].on_done(done)

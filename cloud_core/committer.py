@@ -74,6 +74,7 @@ class CommitCore:
         clock: Clock,
         policy: Policy,
         carriers: Callable[[Master], Callable[[str], Carrier]],
+        track_token: Callable[[], str],
         on_commit: Callable[[str], None] | None = None,
     ) -> None:
         self._engine = writer(engine)
@@ -81,6 +82,7 @@ class CommitCore:
         self._clock = clock
         self._policy = policy
         self._carriers = carriers
+        self._track_token = track_token
         self._master: Master | None = None
         self._on_commit = on_commit or (lambda point: None)
         self._replay_goals: dict[str, dict[str, int]] = {}
@@ -146,6 +148,7 @@ class CommitCore:
             master=self._master,
             policy=self._policy,
             carrier=self._carriers(self._master),
+            track_token=self._track_token,
             next_n=fetch.max_outbox_n() + 1,
         )
         ws.next_stream_id = fetch.max_stream_id()

@@ -170,7 +170,7 @@ def _order(ws: WorkingSet, body: Any) -> Order:
         division_flag="",
         remark="",
         tags="",
-        track_token=f"r-{body.order}"[:32],
+        track_token=ws.track_token(),
         track_until_ms=ws.now_ms + ws.policy.track_days * DAY_MS,
         flags="reattached",
     )

@@ -112,6 +112,7 @@ class WorkingSet:
         master: Master,
         policy: Policy,
         carrier: Callable[[str], Carrier],
+        track_token: Callable[[], str],
         next_n: int,
     ) -> None:
         undo: _Undo = []
@@ -120,6 +121,7 @@ class WorkingSet:
         self.now_ms, self.core_epoch, self.recovering = now_ms, core_epoch, recovering
         self.master, self.policy, self.next_n = master, policy, next_n
         self.carrier = carrier
+        self.track_token = track_token
         self.pools: dict[str, list[Waybill]] = {}
         self.orders: Rows[Order] = Rows(lambda r: r.id, fetch.order, undo)
         self.contacts: Rows[Contact] = Rows(lambda r: r.order_id, fetch.contact, undo)

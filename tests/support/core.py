@@ -86,6 +86,7 @@ class CoreBench:
             self.clock,
             policy or Policy(),
             lambda master: lambda carrier: PoolCarrier(),
+            iter(f"t-attached-{n}" for n in range(10_000)).__next__,
         )
         self.committer = InlineCommitter(self.core, self._done)
         self.agents = {
