@@ -7,6 +7,7 @@ claim about itself. Reads both databases, changes nothing.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +21,9 @@ from protocols.messages import Event
 from virtual_warehouse.people import Record
 from virtual_warehouse.printer import PrintedLabel
 
+ARRIVAL_S = 15.0
+_Row = tuple[str, str, int, bytes]
+"""(stream, epoch, seq, chain hash) of a journal row."""
 GONE_STATES = ("handed_over", "in_transit", "out_for_delivery", "delivered", "closed")
 
 
@@ -79,14 +83,10 @@ class CoreBooks:
         )
         return {row["at"]: row["n"] for row in found}
 
-    def parked(self) -> int:
-        """Shipments that wait for stock or a warehouse."""
-        return int(self.rows("SELECT COUNT(*) AS n FROM shipment WHERE parked <> ''")[0]["n"])
-
-    def gone(self) -> dict[str, int]:
-        """Shipments of each warehouse that left it."""
-        rows = self.rows("SELECT warehouse, state FROM shipment")
-        return Counter(row["warehouse"] for row in rows if row["state"] in GONE_STATES)
+    def overheld(self) -> int:
+        """Units promised beyond what is there, now (P3)."""
+        sql = "SELECT COALESCE(SUM(MAX(0, held - shelf - picked)), 0) AS n FROM stock"
+        return int(self.rows(sql)[0]["n"])
 
 
 def audit(
@@ -96,9 +96,11 @@ def audit(
     *,
     confirmed: Iterable[str],
     wanted: Iterable[str],
+    overheld: int = 0,
 ) -> Findings:
     """Look at everything. `opening`: (warehouse, SKU) -> units; `confirmed`: native ids that shops
-    were told of; `wanted`: every native id that was ordered."""
+    were told of; `wanted`: every native id that was ordered; `overheld`: the most units seen
+    promised beyond the stock during the shift."""
     found = Findings()
     _orders(core, found, set(wanted), set(confirmed))
     _labels(core, benches, found)
@@ -106,7 +108,7 @@ def audit(
         found.lost_events += _rows_missing(core, bench, found) + _told_missing(core, bench)
     if found.lost_events:
         found.broken.append(f"丢失事件 {found.lost_events} 条")
-    _stock(core, benches, opening, found)
+    _stock(core, benches, opening, overheld, found)
     return found
 
 
@@ -166,31 +168,33 @@ def _labels(core: CoreBooks, benches: Sequence[Bench], found: Findings) -> None:
 
 
 def _rows_missing(core: CoreBooks, bench: Bench, found: Findings) -> int:
-    """Journal rows of an agent that the core does not hold with the same hash."""
-    held = {
-        (row["name"], row["epoch"], row["seq"], bytes(row["hash"]))
-        for row in core.rows(
-            "SELECT s.name, s.epoch, e.seq, e.hash FROM event e JOIN stream s "
-            "ON s.id = e.stream_id WHERE s.agent = ?",
-            (bench.agent,),
-        )
-    }
-    held |= {
-        (row["name"], row["epoch"], row["seq"], bytes(row["hash"]))
-        for row in core.rows(
-            "SELECT name, epoch, seq, hash FROM origin WHERE agent = ?", (bench.agent,)
-        )
-    }
-    missing = 0
+    """Journal rows of an agent that the core does not hold with the same hash.
+
+    The agent lives on: what it wrote in the last moment has a while to arrive.
+    """
+    missing: set[_Row] = set()
     for name, path in bench.journals.items():
         rows = _read(
             path, "SELECT e.id, r.seq, r.hash FROM row r JOIN epoch e ON e.no = r.epoch_no", ()
         )
         found.events += len(rows)
-        missing += sum(
-            (name, row["id"], row["seq"], bytes(row["hash"])) not in held for row in rows
-        )
-    return missing
+        missing |= {(name, row["id"], row["seq"], bytes(row["hash"])) for row in rows}
+    deadline = time.monotonic() + ARRIVAL_S
+    missing -= _rows_held(core, bench.agent)
+    while missing and time.monotonic() < deadline:
+        time.sleep(0.5)
+        missing -= _rows_held(core, bench.agent)
+    return len(missing)
+
+
+def _rows_held(core: CoreBooks, agent: str) -> set[_Row]:
+    """Every row of an agent the core holds, under its own place or that of its origin."""
+    held = core.rows(
+        "SELECT s.name, s.epoch, e.seq, e.hash FROM event e JOIN stream s ON s.id = e.stream_id "
+        "WHERE s.agent = ? UNION ALL SELECT name, epoch, seq, hash FROM origin WHERE agent = ?",
+        (agent, agent),
+    )
+    return {(row["name"], row["epoch"], row["seq"], bytes(row["hash"])) for row in held}
 
 
 def _told_missing(core: CoreBooks, bench: Bench) -> int:
@@ -217,6 +221,7 @@ def _stock(
     core: CoreBooks,
     benches: Sequence[Bench],
     opening: Mapping[tuple[str, str], int],
+    overheld: int,
     found: Findings,
 ) -> None:
     """Promised more than there is, sent more than there was, or booked other than it went."""
@@ -226,10 +231,9 @@ def _stock(
             for sku, count in units.items():
                 gone[bench.warehouse, sku] += count
     oversent = sum(max(0, count - opening.get(key, 0)) for key, count in gone.items())
-    overheld = 0
+    overheld = max(overheld, core.overheld())
     for row in core.rows("SELECT warehouse, sku, shelf, picked, held FROM stock"):
         key = (row["warehouse"], row["sku"])
-        overheld += max(0, row["held"] - row["shelf"] - row["picked"])
         right = row["shelf"] + row["picked"] == opening.get(key, 0) - gone[key]
         found.stock_wrong += not right or row["held"] != 0 or row["picked"] != 0
     found.oversold = overheld + oversent

@@ -5,6 +5,7 @@ Everything goes to standard error, in Chinese; standard output is left to the re
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 import unicodedata
@@ -65,7 +66,7 @@ class Board:
     def _draw(self) -> None:
         if self._live and self._line:
             mark = SPINNER[self._turn % len(SPINNER)]
-            self._out.write(f"{mark} {self._line}")
+            self._out.write(f"{mark} {_fitted(self._line, shutil.get_terminal_size().columns - 3)}")
         self._out.flush()
 
 
@@ -89,6 +90,13 @@ def table(rows: Sequence[tuple[str, str]], title: str) -> str:
 def cells(text: str) -> int:
     """How many terminal cells a text takes."""
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _fitted(text: str, width: int) -> str:
+    """As much of a line as one row of the terminal takes."""
+    while cells(text) > max(10, width):
+        text = text[:-1]
+    return text
 
 
 def _padded(text: str, width: int) -> str:

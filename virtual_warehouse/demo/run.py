@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from protocols.errors import PacklineError, Unavailable
+from protocols.errors import Unavailable
 from virtual_warehouse.demo import pictures
 from virtual_warehouse.demo.audit import Bench, Findings, audit, personal_leaks
 from virtual_warehouse.demo.board import Board, table
@@ -22,6 +22,8 @@ from virtual_warehouse.demo.stage import Stage
 from virtual_warehouse.demo.story import Acts, Story, track_address
 from virtual_warehouse.people import at_work
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
 CALM_SHIFT_S = 25.0
 SCANS_PER_ORDER = 8
 ANSWER_S = 0.06
@@ -42,7 +44,7 @@ async def run(options: Options, board: Board) -> int:
     """The whole demo; its exit status. Raises `PacklineError` when it cannot be played."""
     loop, me = asyncio.get_running_loop(), asyncio.current_task()
     assert me is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, me.cancel)
     with _alone_in(options.folder):
         if options.pictures is not None:
@@ -53,9 +55,9 @@ async def run(options: Options, board: Board) -> int:
         except asyncio.CancelledError:
             board.end()
             board.say("收到停止信号，正在收尾")
-            return 130 if not stage.finished else 0
+            return stage.outcome if stage.outcome is not None else INTERRUPTED
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
             await stage.tear_down()
@@ -82,12 +84,12 @@ async def _play(options: Options, board: Board, stage: Stage) -> int:
     result = _result(found, story, shops, seconds)
     print(table(_rows(found, story.acts, shops, stage, seconds), "Packline 演示结果"))
     await _show(options, stage, basket)
-    stage.finished = True
+    stage.outcome = 1 if found.broken else 0
     if not options.leave:
         print("按 Ctrl-C 结束", flush=True)
         await asyncio.Event().wait()
     print(json.dumps(result, ensure_ascii=False), flush=True)
-    return 1 if found.broken else 0
+    return stage.outcome
 
 
 def _basket(options: Options) -> Basket:
@@ -112,6 +114,7 @@ def _audit(stage: Stage, basket: Basket, acts: Acts) -> Findings:
         stage.books, benches, stage.opening,
         confirmed=[str(told.body["native_id"]) for told in stage.shop.told],
         wanted=[order["native_id"] for order in basket.everything],
+        overheld=acts.overheld,
     )  # fmt: skip
     folders = [one.folder for one in stage.warehouses] + [stage.logs, stage.broker_folder]
     leaks = personal_leaks(folders, basket.personal_texts())
@@ -218,6 +221,3 @@ def _alone_in(folder: Path) -> Iterator[None]:
             elif found != mark:
                 found.unlink()
         yield
-
-
-__all__ = ["Options", "PacklineError", "run"]

@@ -36,14 +36,15 @@ SAMPLE_TABLES = frozenset(
 class Stage:
     """Everything that was set up; `tear_down` ends it all, by process id.
 
-    `opening` is the stock at the beginning, (warehouse, SKU) -> units; `secrets` are the shops'.
+    `opening` is the stock at the beginning, (warehouse, SKU) -> units; `secrets` are the shops';
+    `outcome` is the exit status once the shift has been audited.
     """
 
     folder: Path
     say: Callable[[str], None]
     core_url: str = ""
     api_key: str = ""
-    finished: bool = False
+    outcome: int | None = None
     secrets: dict[str, str] = field(default_factory=dict)
     opening: dict[tuple[str, str], int] = field(default_factory=dict)
     warehouses: list[Warehouse] = field(default_factory=list)

@@ -47,6 +47,7 @@ class Acts:
     cancelled_early: str = ""
     backlog_after_heal: int = 0
     work_during_cut: int = 0
+    overheld: int = 0
 
 
 class Story:
@@ -202,7 +203,9 @@ class Story:
         return len(self._stage.shop.told) >= self._gone()
 
     async def _look(self) -> None:
-        self._states = await asyncio.to_thread(self._stage.books.states)
+        books = self._stage.books
+        self._states = await asyncio.to_thread(books.states)
+        self.acts.overheld = max(self.acts.overheld, await asyncio.to_thread(books.overheld))
         gone = self._gone()
         houses = "  ".join(_house_line(one) for one in self._stage.warehouses)
         self._board.show(
