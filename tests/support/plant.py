@@ -13,7 +13,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ from virtual_warehouse.screen import Told, label_job, queued
 SHOP = "plant-shop"
 STOCK = 5_000
 WAYBILLS = 2_000
+SPARE = "hz01-x"
+"""A bench with an account at the broker that no program of ours uses."""
 OPEN_ORDERS = 8
 KEEPALIVE_S = 5
 MOMENT_S = 3.0
@@ -176,8 +178,9 @@ class Plant:
         self.folder = folder
         self.rng = random.Random(seed)
         self.pulse = Pulse()
-        agents = tuple(BrokerAgent(p.site, p.agent, _secret()) for p in PLACES)
-        self.access = BrokerAccess(_secret(), agents)
+        agents = [BrokerAgent(p.site, p.agent, _secret()) for p in PLACES]
+        self.spare = BrokerAgent(PLACES[0].site, SPARE, _secret())
+        self.access = BrokerAccess(_secret(), (*agents, self.spare))
         self.broker: EmbeddedBroker | MosquittoBroker = kind(folder / "broker", self.access)
         self.opening = {(p.warehouse, sku): STOCK for p in PLACES for sku in GOODS[p.agent]}
         self.core_line: Line
@@ -189,6 +192,8 @@ class Plant:
         self.kills = 0
         self.risked = AtRisk()
         self._seed = seed
+        self._group: asyncio.TaskGroup
+        self._tasks: list[asyncio.Task[None]] = []
         self._shop_secret = _secret()
 
     # --- life -------------------------------------------------------------------------------
@@ -203,12 +208,16 @@ class Plant:
         try:
             await plant._start()
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(loop) for loop in plant._loops(at_work=at_work)]
+                plant._group = group
+                for one in plant.warehouses.values():
+                    plant._run(one.crew.screen.run())
+                if at_work:
+                    plant.begin_work()
                 await plant.until(plant.linked, 30, "both agents linked")
                 try:
                     yield plant
                 finally:
-                    for task in tasks:
+                    for task in plant._tasks:
                         task.cancel()
         finally:
             await plant._tear_down()
@@ -221,15 +230,15 @@ class Plant:
             await self._open(place)
         self.till = Till(self.core_url, self._shop_secret, self.pulse, self._seed)
 
-    def _loops(self, *, at_work: bool) -> list[Any]:
-        loops: list[Any] = []
+    def begin_work(self) -> None:
+        """People come to their stations and the shop opens."""
         for one in self.warehouses.values():
-            loops.append(one.crew.screen.run())
-            if at_work:
-                loops += [person.run() for person in one.people]
-        if at_work:
-            loops.append(self._sell())
-        return loops
+            for person in one.people:
+                self._run(person.run())
+        self._run(self._sell())
+
+    def _run(self, loop: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self._group.create_task(loop))
 
     async def _sell(self) -> None:
         """Keep a handful of orders open, so that something is always in flight."""
@@ -255,8 +264,7 @@ class Plant:
 
     async def stop_in_order(self) -> list[int]:
         """SIGTERM to agents, then the core; their exit statuses."""
-        programs = [one.agent for one in self.warehouses.values()]
-        return [await program.stop() for program in (*programs, self.core)]
+        return [await program.stop() for program in self.programs]
 
     # --- what is true now ---------------------------------------------------------------------
 
@@ -283,6 +291,11 @@ class Plant:
     def loaded(self) -> int:
         """Parcels that people have put on the truck."""
         return sum(len(one.crew.record.gone) for one in self.warehouses.values())
+
+    @property
+    def programs(self) -> list[Program]:
+        """Agents, then the core."""
+        return [*(one.agent for one in self.warehouses.values()), self.core]
 
     @property
     def lines(self) -> list[Line]:
@@ -499,6 +512,7 @@ class Plant:
             for place in PLACES
             for number in made_up.make_waybills(place.waybill_prefix, WAYBILLS)
         ]
+        tables["agents"] += f"{SPARE},{PLACES[0].warehouse},\r\n".encode()
         tables["stock"] = made_up.as_csv([("仓库编码", "商品编码", "数量"), *stock])
         tables["waybills"] = made_up.as_csv([("快递编码", "运单号"), *waybills])
         return tables
