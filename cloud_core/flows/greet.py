@@ -49,11 +49,12 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
             haves.append(_have(ws, command.agent, position.stream, kept.epoch, kept.last, ""))
         known = ws.streams.get((command.agent, position.stream, position.epoch))
         stream = known or open_stream(ws, command.agent, position.stream, position.epoch)
-        haves.append(
-            _have(
-                ws, command.agent, position.stream, position.epoch, position.next - 1, position.head
-            )
+        have = _have(
+            ws, command.agent, position.stream, position.epoch, position.next - 1, position.head
         )
+        if not stream.current:
+            have = _left_behind(ws, command.agent, have)
+        haves.append(have)
         if position.stream == "floor" and hello.fresh:
             resync = _resync(ws, command.agent, stream, position) or resync
     ws.touched_agents.add(command.agent)
@@ -124,6 +125,16 @@ def _have(ws: WorkingSet, agent: str, name: str, epoch: str, last: int, head: st
         return StreamHave(name, epoch, 0, chain.genesis(agent, name, epoch).hex())
     forked = stream.have > last or (stream.have == last and head not in ("", stream.hash.hex()))
     return StreamHave(name, epoch, stream.have, stream.hash.hex(), forked)
+
+
+def _left_behind(ws: WorkingSet, agent: str, have: StreamHave) -> StreamHave:
+    """An epoch that a newer one has followed: another card of this agent was at work meanwhile.
+
+    What that card was sent never reached this one, so this one begins a new epoch and is
+    resynchronised, although its rows continue the chain.
+    """
+    ws.alarm("card_doubled", agent, f"代理 {agent} 换回了旧的存储卡，或有两张卡同时在用")
+    return StreamHave(have.stream, have.epoch, have.have, have.hash, fork=True)
 
 
 def _resync(ws: WorkingSet, agent: str, stream: Stream, position: StreamPosition) -> bool:

@@ -67,16 +67,14 @@ def core_epoch(db: Connection) -> int:
 def welcome_floor(tx: Tx, welcome: Welcome) -> Greeted:
     """Settle the floor stream with the core's answer and open the way for printing.
 
-    With a fork nothing prints before the next welcome; with `resync` not before `resync_done`.
+    With a fork nothing prints before the next welcome; with `resync` not before `resync_done`,
+    which may have overtaken this welcome and is not sent again.
     """
     route = welcome_stream(tx, welcome, "floor")
     meta.put(tx.db, "core_epoch", welcome.core_epoch)
     if route.reopened:
         return Greeted(route)
-    if welcome.resync:
-        if print_label.may_print(tx.db, tx.head.epoch):
-            bench.set_resynced(tx.db, "")
-    else:
+    if not welcome.resync:
         bench.set_resynced(tx.db, tx.head.epoch)
     released = print_label.core_heard(tx)
     return Greeted(route, released, print_label.may_print(tx.db, tx.head.epoch))
