@@ -32,6 +32,7 @@ from edge_agent.domain.moment import Now
 from edge_agent.domain.printer_status import StatusProbe
 from edge_agent.domain.scan import ScanEvent, ScanRefused
 from edge_agent.domain.scan_framing import FramingRules
+from edge_agent.journal import salvage
 from edge_agent.journal.core import JournalCore
 from edge_agent.journal.writer import ThreadJournal
 from edge_agent.link import BrokerAddress, MqttLink
@@ -121,16 +122,21 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
     core = JournalCore(
         connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes
     )
-    reason = "first"
+    reason, saved = "first", salvage.Salvaged()
     if path.exists() and not is_whole(path):
         aside = path.with_name(f"{path.name}.broken-{now.wall_ms}")
         for suffix in ("", "-wal", "-shm"):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
-        log.error("journal.put_aside path=%s", aside)
+        saved = salvage.read(aside, settings.agent, stream)
+        log.error("journal.put_aside path=%s rows_saved=%d", aside, len(saved.events))
         reason = "salvaged"
     core.open(now, reason)
+    if saved.events or saved.gaps:
+        ((_, failed),) = core.commit([(functools.partial(salvage.carry_over, salvaged=saved), now)])
+        if failed is not None:
+            raise failed
     return core
 
 

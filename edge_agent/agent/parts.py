@@ -12,6 +12,7 @@ from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.domain.moment import ServerOffset
 from edge_agent.domain.printer_status import SILENT, PrinterStatus
 from edge_agent.domain.sender import Sender
+from edge_agent.flows import upload
 from edge_agent.flows.bench import Bench
 from edge_agent.journal.writer import Journal
 from edge_agent.ports import Clock, Ids, LabelMaker, Link, Printer, RunBlocking
@@ -99,6 +100,21 @@ class Live:
         result = await self.floor.write(work)
         self.wake_upload["floor"].set()
         return result
+
+    def queued(self, stream: str) -> int:
+        """Rows of the current epoch that the core is not known to hold."""
+        journal, sender = self.ports.journals[stream], self.senders[stream]
+        if sender.leg is not None and sender.leg.epoch == journal.position.epoch:
+            return max(0, journal.position.last - sender.acked)
+        return journal.read(upload.queued)
+
+    def oldest_ms(self, stream: str) -> int:
+        """Wall time of the oldest such row, 0 if there is none."""
+        journal, sender = self.ports.journals[stream], self.senders[stream]
+        leg = sender.leg
+        if leg is None or leg.epoch != journal.position.epoch:
+            return journal.read(upload.oldest_ms)
+        return journal.read(lambda db: upload.wall_ms_of(db, leg.epoch_no, sender.acked + 1))
 
     def ring_printers(self) -> None:
         """Labels may have been queued."""

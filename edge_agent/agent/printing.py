@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from edge_agent.agent.parts import Live, wait
-from edge_agent.domain.print_job import PrintKey, PrintState
-from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.domain.print_job import PrintJob, PrintKey, PrintState
+from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus, SendOutcome
 from edge_agent.flows import label_text, print_label
 from protocols.errors import Rejected, Unavailable
 from protocols.events import PrinterChanged
@@ -31,11 +32,12 @@ class PrintWorker:
             try:
                 while await self._print_next():
                     pass
+                if not await wait(self._live.wake_printer[self._name], POLL_S):
+                    await self._look_after()
             except Unavailable as error:
-                # Nothing was sent: `begin` could not be made durable. Later, then.
+                # Nothing was sent: the step before it could not be made durable. Later, then.
                 log.error("label.postponed code=%s", error.code)
-            if not await wait(self._live.wake_printer[self._name], POLL_S):
-                await self._look_after()
+                await asyncio.sleep(POLL_S)
 
     async def _print_next(self) -> bool:
         """One label from the queue; False when there is none that may go now."""
@@ -78,13 +80,26 @@ class PrintWorker:
             outcome = await self._printer.send(
                 data, lambda: live.floor.read(lambda db: print_label.token_live(db, key))
             )
-            job = await live.write(lambda tx: print_label.finish(tx, key, outcome))
+            job = await self._book(key, outcome)
         finally:
             live.printing.discard(self._name)
         live.count.label(job.state.value)
         log.info("label.settled number=%s revision=%d state=%s bytes=%d reason=%s",
                  key.number, key.revision, job.state, job.bytes_sent, job.reason)  # fmt: skip
         await self._note(outcome.status_after)
+
+    async def _book(self, key: PrintKey, outcome: SendOutcome) -> PrintJob:
+        """The outcome must not be lost because the disk is full for a while."""
+        while True:
+            try:
+                job: PrintJob = await self._live.write(
+                    lambda tx: print_label.finish(tx, key, outcome)
+                )
+            except Unavailable as error:
+                log.error("label.not_booked number=%s code=%s", key.number, error.code)
+                await asyncio.sleep(POLL_S)
+            else:
+                return job
 
     async def _look_after(self) -> None:
         """Ask the printer; when it is well, what waited for it queues again."""

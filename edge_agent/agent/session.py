@@ -82,9 +82,9 @@ class Session:
             boot=live.floor.boot,
             wall_ms=now.wall_ms,
             mono_ms=now.mono_ms,
-            floor_queued=live.floor.read(upload.queued),
-            telemetry_queued=live.telemetry.read(upload.queued),
-            oldest_ms=live.floor.read(upload.oldest_ms),
+            floor_queued=live.queued("floor"),
+            telemetry_queued=live.queued("telemetry"),
+            oldest_ms=live.oldest_ms("floor"),
             cfg_rev=live.floor.read(receive.config_rev),
             tasks=live.floor.read(receive.open_tasks),
             printers={name: status.level.value for name, status in live.printer_status.items()},
@@ -105,6 +105,9 @@ class Session:
             except Corrupt as error:
                 self._live.count.messages_bad += 1
                 log.warning("message.refused code=%s field=%s", error.code, error.field)
+            except Unavailable as error:
+                # Nothing was answered, so whoever sent it says it again.
+                log.error("message.not_stored code=%s", error.code)
         await self._execute(commands)
 
     def _command_in(self, event: LinkEvent) -> Command | None:

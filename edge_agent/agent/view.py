@@ -11,7 +11,7 @@ from typing import Any
 from edge_agent.agent.parts import Live
 from edge_agent.domain.print_job import HELD_ZH, PrintState
 from edge_agent.domain.task import OPEN, STATE_ZH, Task
-from edge_agent.flows import bench, print_label, upload
+from edge_agent.flows import bench, print_label
 from edge_agent.journal import jobs, meta, stations, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.ports import Connection
@@ -94,27 +94,13 @@ def _floor(db: Connection, live: Live) -> dict[str, Any]:
 
 def _stream(live: Live, stream: str) -> dict[str, Any]:
     journal = live.ports.journals[stream]
-    sender = live.senders[stream]
-    position = journal.position
-    current = sender.leg is not None and sender.leg.epoch == position.epoch
-    stored = journal.read(upload.queued)
     return {
-        "epoch": position.epoch,
-        "last": position.last,
-        "queued": max(0, position.last - sender.acked) if current else stored,
-        "oldest_ms": journal.read(upload.oldest_ms) if not current else _oldest(live, stream),
+        "epoch": journal.position.epoch,
+        "last": journal.position.last,
+        "queued": live.queued(stream),
+        "oldest_ms": live.oldest_ms(stream),
         "dropped": journal.read(lambda db: meta.number(db, "dropped")),
     }
-
-
-def _oldest(live: Live, stream: str) -> int:
-    """Wall time of the first row the core has not acknowledged in this session."""
-    sender = live.senders[stream]
-    leg = sender.leg
-    assert leg is not None
-    return live.ports.journals[stream].read(
-        lambda db: upload.wall_ms_of(db, leg.epoch_no, sender.acked + 1)
-    )
 
 
 def _clock_off_ms(live: Live, mono_ms: int, wall_ms: int) -> int | None:

@@ -26,7 +26,7 @@ def cancel(tx: Tx, body: Cancel) -> None:
     older = [task for task in tasks.all_of(tx.db, body.shipment) if task.token < body.fence]
     if any(task.state in (TaskState.STOPPING, TaskState.HANDED_OVER) for task in older):
         return
-    if not older or older[-1].state is TaskState.STOPPED:
+    if not older or older[-1].state in (TaskState.STOPPED, TaskState.REJECTED):
         token = older[-1].token if older else _before(body.fence)
         stopped = TaskStopped(shipment=body.shipment, token=token, fence=body.fence)
         tx.append("task.stopped", stopped)

@@ -77,10 +77,10 @@ def save(db: Connection, placed: Placed) -> None:
 
 
 def prune(db: Connection, before_ms: int) -> None:
-    """Forget finished jobs queued before `before_ms` whose task is gone."""
+    """Forget jobs queued before `before_ms` whose task is gone."""
     db.execute(
-        """DELETE FROM print_job WHERE state IN ('confirmed', 'cancelled', 'superseded', 'unknown')
-        AND queued_ms<? AND NOT EXISTS (SELECT 1 FROM task WHERE shipment=print_job.shipment)""",
+        """DELETE FROM print_job WHERE queued_ms<?
+        AND NOT EXISTS (SELECT 1 FROM task WHERE shipment=print_job.shipment)""",
         (before_ms,),
     )
 

@@ -137,8 +137,12 @@ def purge_due(db: Connection, before_ms: int, limit: int) -> list[str]:
 
 
 def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
-    """Forget the label fields of these shipments; returns those that had any."""
+    """Forget the label fields of these shipments; returns those that had any.
+
+    The bytes are overwritten in the file, not only unlinked (`PRAGMA secure_delete`).
+    """
     had = []
+    db.execute("PRAGMA secure_delete=ON").fetchall()
     for shipment in shipments:
         found = db.execute(
             "UPDATE task SET label=NULL WHERE shipment=? AND label IS NOT NULL RETURNING shipment",
@@ -146,6 +150,7 @@ def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
         ).fetchall()
         if found:
             had.append(shipment)
+    db.execute("PRAGMA secure_delete=FAST").fetchall()
     return had
 
 

@@ -1,0 +1,77 @@
+"""A broken file is put aside, what can be proved of it lives on, what cannot is named."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from edge_agent import bootstrap
+from edge_agent.domain.moment import Now
+from edge_agent.journal import rows, salvage
+from edge_agent.journal.core import JournalCore
+from edge_agent.journal.tx import Tx
+from edge_agent.settings import Settings
+from protocols import codec
+from protocols.events import ItemPicked
+from protocols.messages import Event, Token
+
+NOW = Now(1_800_000_000_000, 5)
+
+
+def pick(tx: Tx) -> int:
+    body = ItemPicked(shipment="DB1-1", token=Token(1, 1), sku="A", quantity=1)
+    return tx.append("item.picked", body)
+
+
+def written(folder: Path, count: int) -> tuple[Settings, Path]:
+    settings = Settings(site="sha", agent="sha-1", data_dir=str(folder))
+    core = bootstrap.open_core(settings, "floor", NOW)
+    for _ in range(count):
+        core.commit([(pick, NOW)])
+    core.commit([(lambda tx: rows.set_acked(tx.db, 1, 3), NOW)])
+    core.close()
+    return settings, folder / "floor.db"
+
+
+def events(core: JournalCore) -> list[Event]:
+    found = core.db.execute("SELECT row FROM row ORDER BY epoch_no, seq").fetchall()
+    return [codec.decode_event(row) for (row,) in found]
+
+
+def test_a_smashed_file_is_put_aside_and_the_shift_goes_on(tmp_path: Path) -> None:
+    settings, path = written(tmp_path, 2_000)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 8192)
+    assert not bootstrap.is_whole(path)
+    core = bootstrap.open_core(settings, "floor", NOW)
+    found = events(core)
+    assert list(tmp_path.glob("floor.db.broken-*"))
+    assert found[0].t == "epoch.opened"
+    assert b'"salvaged"' in bytes(found[0].d)
+    carried = [event.o.seq for event in found if event.o is not None]
+    assert carried == sorted(set(carried))
+    assert all(seq > 3 for seq in carried)
+    assert len(carried) > 100
+    core.close()
+
+
+def test_garbage_gives_a_new_epoch_and_nothing_else(tmp_path: Path) -> None:
+    settings = Settings(site="sha", agent="sha-1", data_dir=str(tmp_path))
+    (tmp_path / "floor.db").write_bytes(b"not a database at all" * 1000)
+    core = bootstrap.open_core(settings, "floor", NOW)
+    assert [event.t for event in events(core)] == ["epoch.opened"]
+    core.close()
+
+
+def test_a_changed_row_is_a_named_gap_and_not_a_fact(tmp_path: Path) -> None:
+    _, path = written(tmp_path, 8)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE row SET row=CAST(REPLACE(CAST(row AS TEXT), '\"A\"', '\"B\"') AS BLOB)"
+               " WHERE seq=6")  # fmt: skip
+    db.execute("DELETE FROM row WHERE seq=8")
+    db.commit()
+    db.close()
+    found = salvage.read(path, "sha-1", "floor")
+    assert [event.o.seq for event in found.events if event.o] == [4, 5, 7]
+    assert [gap[1:] for gap in found.gaps] == [(6, 6), (8, 9)]
