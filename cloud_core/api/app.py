@@ -23,7 +23,7 @@ from protocols.errors import PacklineError, Rejected, Unavailable
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _log = logs.get("api")
 _DESCRIPTION = """
-云仓一件代发核心接口。店铺以签名推送订单；员工与程序以 `Authorization: Bearer pk_…` 调用；
+Packline 云端核心接口。店铺以签名推送订单；员工与程序以 `Authorization: Bearer pk_…` 调用；
 买家打开 `/t/{token}`。所有错误同一形状：`code` 稳定不变，`field` 指出问题字段，
 `message_zh` / `message_en` 为说明，`details` 为逐条问题。
 

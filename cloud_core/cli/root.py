@@ -61,7 +61,7 @@ class Root(click.Group):
 )
 @click.pass_context
 def root(context: click.Context, config: Path | None) -> None:
-    """云仓一件代发核心。Packline cloud core: orders, stock, owners, labels, tracking."""
+    """Packline 云端核心：订单、库存、归属、面单、物流。Orders, stock, owners, labels, tracking."""
     context.obj = load(config, os.environ)
     # A verb answers on stdout; only `serve` tells its life in logs.
     serves = context.invoked_subcommand == "serve"
