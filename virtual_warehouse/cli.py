@@ -36,7 +36,7 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--seed", default=1, show_default=True, help="随机种子。Seed of the made-up orders.")
 @click.option(
-    "--pictures", type=click.Path(file_okay=False, path_type=Path),
+    "--pictures", envvar="DEMO_PICTURES", type=click.Path(file_okay=False, path_type=Path),
     help="另存文档图片。Also keep pictures of a label and the pages there.",
 )  # fmt: skip
 def demo(orders: int, leave: bool, folder: Path, seed: int, pictures: Path | None) -> None:

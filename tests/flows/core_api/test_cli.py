@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import os
 import stat
@@ -133,6 +134,15 @@ def fill(terminal: Terminal) -> None:
     terminal.run("channel", "add", "demo-shop", "--dialect", "generic")
 
 
+def test_a_folder_of_tables_is_imported_in_one_go(terminal: Terminal) -> None:
+    samples = importlib.resources.files("virtual_warehouse") / "samples"
+    reports = terminal.json("import", "all", str(samples))
+    assert [report["kind"] for report in reports][:3] == ["skus", "carriers", "warehouses"]
+    assert all(report["created"] and not report["refused"] for report in reports)
+    assert "skus：新增 0，变更 0，相同 20" in terminal.run("import", "all", str(samples)).output
+    assert [row["id"] for row in terminal.json("list", "warehouses")] == ["HZ01", "SZ01"]
+
+
 def test_imports_dry_runs_reports_and_lists(terminal: Terminal) -> None:
     dry = terminal.json("import", "skus", terminal.file("s.csv", SKUS), "--dry-run")
     assert (dry["created"], dry["dry_run"]) == (2, True)
@@ -144,6 +154,12 @@ def test_imports_dry_runs_reports_and_lists(terminal: Terminal) -> None:
         "import", "skus", terminal.file("b.csv", "商品编码,商品名称\nX,\n"), ok=False
     )
     assert "第 2 行" in bad.output
+    whole_file = terminal.file("no-folder.csv", SKUS)
+    for words, code in (
+        (("import", "skus", str(terminal.folder)), "file_missing"),
+        (("import", "all", whole_file), "tables_missing"),
+    ):
+        assert code in terminal.run(*words, ok=False).output, words
     ghost = terminal.run("import", "ghosts", terminal.file("g.csv", SKUS), ok=False)
     assert "kind_unknown_master" in ghost.output
 
