@@ -12,11 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from benchmarks.figures import RESULTS, Figure, write
-from benchmarks.machine import disk, load_1m, machine
+from benchmarks.machine import machine, wait_until_quiet, work
 
 BENCHES = {
     "committer": "orders owned by the write queue alone",
@@ -26,6 +27,7 @@ BENCHES = {
     "applied": "events from four agents applied to orders",
     "station": "a scan's way to the printer, an agent's memory and start",
 }
+QUIET_CORES = 0.2
 Bench = Callable[[Path, bool], Sequence[Figure]]
 
 
@@ -37,6 +39,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, nothing is kept")
     parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md alone")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument(
+        "--patience", type=float, default=0, metavar="S",
+        help="wait up to S seconds before each bench for other programs to be quiet",
+    )  # fmt: skip
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHES]
     if unknown:
@@ -47,7 +53,7 @@ def main() -> int:
     for name in options.names or BENCHES:
         try:
             with tempfile.TemporaryDirectory(dir=options.folder, prefix="bench-") as folder:
-                figures = _run(name, Path(folder), options.quick)
+                figures = _run(name, Path(folder), options.quick, options.patience)
         except Exception as error:
             failed.append(name)
             print(f"{name}: FAILED: {error!r}", file=sys.stderr, flush=True)
@@ -60,12 +66,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _run(name: str, folder: Path, quick: bool) -> Sequence[Figure]:
+def _run(name: str, folder: Path, quick: bool, patience_s: float) -> Sequence[Figure]:
     print(f"\n== {name}: {BENCHES[name]}", flush=True)
-    print(f"load {load_1m():.1f}, fsync {disk(folder)} in {folder}", flush=True)
+    if patience_s and not wait_until_quiet(QUIET_CORES, patience_s):
+        print("   other programs are busy; measured all the same", flush=True)
     measure: Bench = importlib.import_module(f"benchmarks.{name}").measure
-    started = time.perf_counter()
-    figures = measure(folder, quick)
+    started, before = time.perf_counter(), work()
+    measured = measure(folder, quick)
+    others = work().others_since(before)
+    figures = [replace(figure, others=others) for figure in measured]
     for figure in figures:
         print(figure.line(), flush=True)
     print(f"   ({time.perf_counter() - started:.0f} s)", flush=True)

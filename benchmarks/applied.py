@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import http, sample, wire_bed
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m
+from benchmarks.machine import disk
 
 AGENTS = 4
 TARGET = Target(10_000)
@@ -31,7 +31,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
         if not wire_bed.available(broker):
             print(f"applied: skipped {broker}: it is not installed", flush=True)
             continue
-        speed, load = disk(folder), load_1m()
+        speed = disk(folder)
         rates, granted, events, spent = asyncio.run(_rates(folder / broker, broker, runs, requests))
         how = (
             f"{wire_bed.DURABILITY}; {AGENTS} agent processes, {events:,} events a run: started, "
@@ -40,10 +40,10 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
         )
         target = TARGET if broker == "mosquitto" else Target()
         name = f"events stored and applied to orders over {broker}"
-        figures.append(Figure("applied", name, "events/s", rates, target, how, speed, load))
+        figures.append(Figure("applied", name, "events/s", rates, target, how, speed))
         name = f"orders from HTTP to a grant at the agent over {broker}"
         figures.append(
-            Figure("applied", name, "orders/s", granted, Target(), wire_bed.DURABILITY, speed, load)
+            Figure("applied", name, "orders/s", granted, Target(), wire_bed.DURABILITY, speed)
         )
     return figures
 

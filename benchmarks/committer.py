@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import core_bed, sample
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m
+from benchmarks.machine import disk
 from cloud_core import bootstrap
 from cloud_core.committer import Committer
 
@@ -25,7 +25,6 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     """Five runs of 10,000 orders, each on a new database."""
     runs, commands = (1, 6) if quick else (5, 20)
     speed = disk(folder)
-    load = load_1m()
     rates = [
         asyncio.run(_run(folder / f"committer-{number}", commands, number))
         for number in range(runs)
@@ -37,7 +36,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     return [
         Figure(
             "committer", "paid orders owned, through the committer", "orders/s", rates, TARGET,
-            how, speed, load,
+            how, speed,
         )
     ]  # fmt: skip
 

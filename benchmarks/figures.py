@@ -1,7 +1,7 @@
 """One measured figure, how it is printed, and the table of RESULTS.md it is kept in.
 
-Every figure says what was durable on each side, what a sync cost on that disk, how busy the
-machine was, and whether its target was met. A missed target stays in the table.
+Every figure says what was durable on each side, what a sync cost on that disk, how busy other
+programs kept the machine, and whether its target was met. A missed target stays in the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 BEGIN = "<!-- figures: written by `make bench`, one row a figure -->"
 END = "<!-- end of figures -->"
 HEAD = (
-    "| figure | median | runs | target | | fsync p99 | load | durability, how measured | command |"
+    "| figure | median | runs | target | | fsync p99 | others' cores "
+    "| durability, how measured | command |"
 )
 RULE = "|---|---|---|---|---|---|---|---|---|"
 
@@ -46,8 +47,8 @@ class Figure:
     target: Target
     durability: str
     disk: Disk
-    load: float
-    quick: bool = False
+    others: float = 0.0
+    """Cores that other programs used while the bench ran."""
 
     @property
     def median(self) -> float:
@@ -72,7 +73,8 @@ class Figure:
         return (
             f"{self.bench}: {self.name}: {number(self.median)} {self.unit}"
             f"  [{self.verdict}, target {self.target_text}]"
-            f"\n    runs {runs} | fsync p99 {self.disk.p99_ms:.2f} ms | load {self.load:.1f}"
+            f"\n    runs {runs} | fsync p99 {self.disk.p99_ms:.2f} ms "
+            f"| other programs used {self.others:.2f} cores"
             f"\n    {self.durability}"
         )
 
@@ -81,7 +83,7 @@ class Figure:
         runs = " ".join(number(value) for value in self.runs)
         cells = (
             self.name, f"**{number(self.median)} {self.unit}**", runs, self.target_text,
-            self.verdict, f"{self.disk.p99_ms:.2f} ms", f"{self.load:.1f}", self.durability,
+            self.verdict, f"{self.disk.p99_ms:.2f} ms", f"{self.others:.2f}", self.durability,
             f"`python -m benchmarks {self.bench}`",
         )  # fmt: skip
         return "| " + " | ".join(cells) + " |"

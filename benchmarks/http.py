@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from benchmarks import committer, core_bed, sample, serve_core
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m
+from benchmarks.machine import disk
 from virtual_warehouse.orders import generic_headers
 
 ORDERS_A_REQUEST = 500
@@ -29,7 +29,7 @@ APPLIED = "SELECT COUNT(*) FROM raw_message WHERE processed_ms IS NULL"
 def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     """Five runs of 20 requests, each on a new database and a new process."""
     runs, requests = (1, 6) if quick else (5, 20)
-    speed, load = disk(folder), load_1m()
+    speed = disk(folder)
     rates = [
         asyncio.run(_run(folder / f"http-{number}", requests, number)) for number in range(runs)
     ]
@@ -39,7 +39,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
         "on the same machine, until applied; agents present, line off"
     )
     name = "paid orders owned, through POST /v1/channels/generic/events"
-    return [Figure("http", name, "orders/s", rates, TARGET, how, speed, load)]
+    return [Figure("http", name, "orders/s", rates, TARGET, how, speed)]
 
 
 async def _run(folder: Path, requests: int, seed: int) -> float:

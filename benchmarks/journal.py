@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m
+from benchmarks.machine import disk
 from edge_agent import bootstrap
 from edge_agent.domain.moment import Now
 from edge_agent.journal.core import JournalCore
@@ -39,7 +39,7 @@ class Written:
 def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     """Three runs of 50,000 events, each into a new floor journal."""
     runs, commits = (1, 50) if quick else (3, 500)
-    speed, load = disk(folder), load_1m()
+    speed = disk(folder)
     found = [_run(folder / f"journal-{number}.sqlite", commits) for number in range(runs)]
     one = found[0]
     how = (
@@ -51,11 +51,11 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     return [
         Figure(
             "journal", "journal bytes written per event, 100 a commit", "KB",
-            [run.disk_kb for run in found], Target(1.0, at_least=False), how, speed, load,
+            [run.disk_kb for run in found], Target(1.0, at_least=False), how, speed,
         ),
         Figure(
             "journal", "events written to one journal", "events/s",
-            [run.events_a_second for run in found], Target(), rate, speed, load,
+            [run.events_a_second for run in found], Target(), rate, speed,
         ),
     ]  # fmt: skip
 

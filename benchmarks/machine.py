@@ -54,9 +54,43 @@ def machine() -> Machine:
     )  # fmt: skip
 
 
-def load_1m() -> float:
-    """The load average of the last minute: what else the machine was doing."""
-    return os.getloadavg()[0]
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Processor seconds so far: of the whole machine, and of this process with its children."""
+
+    machine_s: float
+    own_s: float
+    at_s: float
+
+    def others_since(self, before: Work) -> float:
+        """How many cores other programs have used meanwhile, on average."""
+        foreign = (self.machine_s - before.machine_s) - (self.own_s - before.own_s)
+        return max(0.0, foreign / (self.at_s - before.at_s))
+
+
+def work() -> Work:
+    """Count now. Children count once they have ended (proc(5), /proc/stat; times(2))."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = [
+        int(text) for text in Path("/proc/stat").read_text("ascii").split("\n")[0].split()[1:]
+    ]
+    user, nice, system, _idle, _wait, irq, softirq, steal = fields[:8]
+    own = os.times()
+    own_s = own.user + own.system + own.children_user + own.children_system
+    busy = user + nice + system + irq + softirq + steal
+    return Work(busy / ticks, own_s, time.monotonic())
+
+
+def wait_until_quiet(cores: float, patience_s: float) -> bool:
+    """Wait until other programs use less than `cores` for 3 s; False when they never did."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        before = work()
+        time.sleep(3)
+        if work().others_since(before) < cores:
+            return True
+        if time.monotonic() > deadline:
+            return False
 
 
 def disk(folder: Path) -> Disk:

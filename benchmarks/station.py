@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks import core_bed, http, serve_core, wire_bed
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m, percentile
+from benchmarks.machine import disk, percentile
 from benchmarks.paper import Paper
 from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent
 from virtual_warehouse.broker import free_port
@@ -57,7 +57,7 @@ class Measured:
 def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     """Three runs of 5,000 scans, each with a new agent, core and broker."""
     runs, shipments = (1, 4) if quick else (3, -(-MEMORY_SCANS // SCANS_A_SHIPMENT))
-    speed, load = disk(folder), load_1m()
+    speed = disk(folder)
     found = [asyncio.run(_run(folder / f"station-{n}", shipments, n)) for n in range(runs)]
     scans = shipments * SCANS_A_SHIPMENT
     what = f"{shipments} labels of 100×150 mm a run, none cached; core and broker beside it"
@@ -77,7 +77,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     ]  # fmt: skip
     return [
         Figure("station", name, unit, values, Target(limit, at_least=False),
-               f"{DURABILITY}; {how}", speed, load)
+               f"{DURABILITY}; {how}", speed)
         for name, unit, values, limit, how in rows
     ]  # fmt: skip
 

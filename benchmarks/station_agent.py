@@ -23,7 +23,7 @@ def main() -> None:
     def tell(station: str, answer: Answer) -> None:
         os.write(descriptor, f"{time.monotonic_ns()} {answer.tone} {answer.code}\n".encode())
 
-    bootstrap.Ports = functools.partial(Ports, feedback=tell)  # type: ignore[misc,assignment]
+    setattr(bootstrap, "Ports", functools.partial(Ports, feedback=tell))  # noqa: B010
     cli.main(["--config", config, "run"])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import wire_bed
 from benchmarks.figures import Figure, Target
-from benchmarks.machine import disk, load_1m
+from benchmarks.machine import disk
 
 AGENTS = 4
 TARGET = Target(60_000)
@@ -30,7 +30,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
         if not wire_bed.available(broker):
             print(f"stored: skipped {broker}: it is not installed", flush=True)
             continue
-        speed, load = disk(folder), load_1m()
+        speed = disk(folder)
         rates, spent = asyncio.run(_rates(folder / broker, broker, runs, events))
         target = TARGET if broker == "mosquitto" else Target()
         how = (
@@ -39,7 +39,7 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
             f"{spent}"
         )
         name = f"events stored and acknowledged over {broker}"
-        figures.append(Figure("stored", name, "events/s", rates, target, how, speed, load))
+        figures.append(Figure("stored", name, "events/s", rates, target, how, speed))
     return figures
 
 

@@ -8,6 +8,7 @@ in, one answer out.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import json
 import sys
@@ -142,7 +143,7 @@ async def _write(agent: Agent, stream: str, rows: Sequence[Row]) -> dict[str, An
     start = time.monotonic()
     for first in range(0, len(rows), EVENTS_A_COMMIT):
         part = rows[first : first + EVENTS_A_COMMIT]
-        await journal.write(lambda tx, part=part: _append(tx, part))
+        await journal.write(functools.partial(_append, rows=part))
         live.wake_upload[stream].set()
     written = time.monotonic()
     last = journal.position.last
