@@ -114,21 +114,26 @@ class CoreChecker:
     def _granted(self, row: sqlite3.Row) -> None:
         if not self._told(row, "grant"):
             raise Violation("P5", f"{row['id']}: granted to {row['agent']} without a grant queued")
+        found = self.rows("SELECT * FROM waybill WHERE number = ?", row["waybill"])
+        token = (row["token_epoch"], row["token_n"])
+        drawn = (found[0]["token_epoch"], found[0]["token_n"]) if found else (0, 0)
         # A stop takes the next token; the number stays with the token it was drawn under.
-        token_n = row["token_n"] - (1 if row["stop"] == "stopping" else 0)
-        number = self.rows("SELECT * FROM waybill WHERE number = ?", row["waybill"])
-        mine = number and (
-            number[0]["shipment_id"], number[0]["token_epoch"], number[0]["token_n"]
-        ) == (row["id"], row["token_epoch"], token_n)
+        fits = drawn < token if row["stop"] == "stopping" else drawn == token
+        mine = found and found[0]["shipment_id"] == row["id"] and fits
         if not mine:
-            seen = f"{row['id']}: number {row['waybill']} is not its own: {[*map(tuple, number)]}"
+            seen = f"{row['id']}: number {row['waybill']} is not its own: {[*map(tuple, found)]}"
             raise Violation("P6", f"{seen}, shipment {tuple(row)}")
 
     def _told(self, row: sqlite3.Row, kind: str) -> bool:
+        """Whether the owner was sent `kind`, in this life of the core or in one it forgot."""
         return bool(
             self.one(
                 "SELECT count(*) FROM outbox WHERE shipment_id = ? AND agent = ? AND kind = ?",
                 row["id"], row["agent"], kind,
+            )
+            or self.one(
+                "SELECT count(*) FROM trail WHERE subject = ? AND change LIKE 'reattached:%'",
+                row["id"],
             )
         )
 

@@ -13,10 +13,10 @@ from edge_agent.agent import printing, session, upkeep, uploading
 from protocols import limits
 
 STRETCHED = (
-    (limits, "HEARTBEAT_S", 240),
-    (printing, "POLL_S", 120.0),
-    (uploading, "IDLE_S", 900.0),
-    (upkeep, "PURGE_EVERY_BEATS", 15),
+    (limits, "HEARTBEAT_S", 1200),
+    (printing, "POLL_S", 600.0),
+    (uploading, "IDLE_S", 1800.0),
+    (upkeep, "PURGE_EVERY_BEATS", 6),
     (session, "GREET_MOST_S", 240.0),
 )
 

@@ -152,8 +152,8 @@ class Shops:
         native = f"N{channel[-1].upper()}{number:05d}"
         name, phone, street = _person(number)
         family = FAMILIES[self.rng.choice("AABBC")]
-        skus = self.rng.sample(family, self.rng.choice((1, 1, 2, 3)))
-        lines = tuple((sku, self.rng.choice((1, 1, 2))) for sku in sorted(skus))
+        skus = self.rng.sample(family, self.rng.choice((1, 1, 1, 2, 3)))
+        lines = tuple((sku, self.rng.choice((1, 1, 1, 1, 2))) for sku in sorted(skus))
         self.truth.orders[channel, native] = SentOrder(channel, native, lines)
         city = self.rng.choice(
             (("浙江省", "杭州市", "西湖区"), ("上海市", "上海市", "浦东新区"),
