@@ -183,7 +183,7 @@ class CoreBench:
         return row[0] if len(row) == 1 else tuple(row)
 
     def stock(self, warehouse: str, sku: str) -> tuple[int, int, int]:
-        return tuple(  # type: ignore[return-value]
+        return tuple(
             self.one(
                 "SELECT shelf, picked, held FROM stock WHERE warehouse = :w AND sku = :s",
                 w=warehouse, s=sku,
