@@ -49,7 +49,8 @@ def position(db: Connection, stream: str) -> StreamPosition:
         first=current.base_seq + 1,
         next=current.last + 1,
         head=current.head.hex(),
-        kept=kept[-limits.EPOCHS_KEPT_MAX :],
+        # With the current one per stream, so that the welcome has room for an answer to each.
+        kept=kept[1 - limits.EPOCHS_KEPT_MAX :],
     )
 
 
