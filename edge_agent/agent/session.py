@@ -168,8 +168,14 @@ class Session:
 
     def _core_state(self, state: CoreState) -> None:
         known, self._live.core = self._live.core, (state.core_epoch, state.inc)
-        if state.on and known is not None and known != self._live.core:
+        if not state.on or known is None:
+            return
+        if known != self._live.core:
             self._greet_again("core_restarted")
+        elif self._live.connected and not self._live.welcomed:
+            # The same core is on the line again: it may have missed our hello, the next one could
+            # be a minute away.
+            self._greet.set()
 
     def _greet_again(self, reason: str) -> None:
         log.info("session.reopened reason=%s", reason)

@@ -7,11 +7,14 @@ directions. After healing the books of both sides agree row by row.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from edge_agent.link import CONNECT_S, BrokerAddress, MqttLink
 from tests.support.books import everything_wrong
 from tests.support.plant import BrokerKind, Plant
 from virtual_warehouse.broker import MosquittoBroker
@@ -44,6 +47,31 @@ async def test_a_bad_line_loses_nothing_and_does_nothing_twice(
             f"{plant.books.events()} events over bad lines, seed {seed}")  # fmt: skip
         wrong = everything_wrong(plant.books, plant.benches, plant.answered, plant.opening)
         assert wrong == []
+
+
+async def test_a_door_that_shuts_at_once_is_tried_again_at_once() -> None:
+    """A proxy before a dead broker takes connections and drops them: no answer to wait for."""
+    visits: list[float] = []
+    three = asyncio.Event()
+
+    async def shut(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(time.monotonic())
+        writer.close()
+        if len(visits) == 3:
+            three.set()
+
+    server = await asyncio.start_server(shut, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    link = MqttLink(BrokerAddress("127.0.0.1", port, "nobody"))
+    await link.start(lambda: ("v1/hz01/nobody/up/st", b"{}"))
+    try:
+        async with asyncio.timeout(2 * CONNECT_S):
+            await three.wait()
+    finally:
+        await link.stop()
+        server.close()
+        await server.wait_closed()
+    assert visits[2] - visits[0] < CONNECT_S
 
 
 async def chopped_and_late(plant: Plant) -> None:
