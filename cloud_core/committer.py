@@ -149,9 +149,7 @@ class CommitCore:
             policy=self._policy,
             carrier=self._carriers(self._master),
             track_token=self._track_token,
-            next_n=fetch.max_outbox_n() + 1,
         )
-        ws.next_stream_id = fetch.max_stream_id()
         ws.replay_goals = self._replay_goals
         return ws
 

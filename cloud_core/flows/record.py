@@ -131,9 +131,8 @@ def open_stream(ws: WorkingSet, agent: str, name: str, epoch: str) -> Stream:
         known = ws.streams.get((agent, name, other.epoch))
         if known is not None and known.current:
             ws.streams.put(replace(known, current=0))
-    ws.next_stream_id += 1
     stream = Stream(
-        ws.next_stream_id, agent, name, epoch, 0, chain.genesis(agent, name, epoch), ws.now_ms
+        ws.take_stream_id(), agent, name, epoch, 0, chain.genesis(agent, name, epoch), ws.now_ms
     )
     ws.streams.loaded((agent, name, epoch), None)
     ws.streams.put(stream)

@@ -113,13 +113,14 @@ class WorkingSet:
         policy: Policy,
         carrier: Callable[[str], Carrier],
         track_token: Callable[[], str],
-        next_n: int,
     ) -> None:
         undo: _Undo = []
         self._undo = undo
         self.fetch = fetch
         self.now_ms, self.core_epoch, self.recovering = now_ms, core_epoch, recovering
-        self.master, self.policy, self.next_n = master, policy, next_n
+        self.master, self.policy = master, policy
+        self._next_n: int | None = None
+        self._next_stream_id: int | None = None
         self.carrier = carrier
         self.track_token = track_token
         self.pools: dict[str, list[Waybill]] = {}
@@ -150,7 +151,6 @@ class WorkingSet:
         self.purged_raw: list[int] = []
         self.origins: dict[OriginRow, bool] = {}
         self.replay_goals: dict[str, dict[str, int]] = {}
-        self.next_stream_id = 0
         self.next_raw_id = 0
         self.raw_ids: dict[tuple[str, str], int] = {}
         self.resolved_incidents: list[tuple[int, str]] = []
@@ -278,7 +278,21 @@ class WorkingSet:
         )
         return row
 
+    def _take_n(self) -> int:
+        """The next creation number of a command."""
+        if self._next_n is None:
+            self._next_n = self.fetch.max_outbox_n() + 1
+        self._next_n += 1
+        return self._next_n - 1
+
     # --- agents --------------------------------------------------------------------------------
+
+    def take_stream_id(self) -> int:
+        """The id of a stream epoch that is seen for the first time."""
+        if self._next_stream_id is None:
+            self._next_stream_id = self.fetch.max_stream_id() + 1
+        self._next_stream_id += 1
+        return self._next_stream_id - 1
 
     def clock_offsets(self, agent: str) -> dict[int, int]:
         """Server minus boot-time milliseconds per boot counter of an agent."""
@@ -371,12 +385,11 @@ class WorkingSet:
                 shipment_id,
                 body,
                 ttl_s,
-                self.next_n,
+                self._take_n(),
                 None,
                 self.now_ms,
                 None,
                 None,
             )
         )
-        self.next_n += 1
         self.touched_agents.add(agent)
