@@ -115,6 +115,11 @@ class VirtualPrinter:
             await self._server.wait_closed()
         self._reader_thread.shutdown()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody is connected."""
+        return self._turn.locked()
+
     def count(self, waybill: str) -> int:
         """How many papers carry this waybill."""
         return sum(label.waybill == waybill for label in self.printed)

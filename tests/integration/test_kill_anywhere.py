@@ -20,16 +20,17 @@ import pytest
 from tests.support.books import CoreBooks, everything_wrong
 from tests.support.plant import BrokerKind, Plant
 from virtual_warehouse.broker import MosquittoBroker
-from virtual_warehouse.demo.places import PLACES
+from virtual_warehouse.demo.places import PLACES, Warehouse
 
 SEED = 20_261_122
 AGENTS = tuple(place.agent for place in PLACES)
-VICTIMS = (*AGENTS, *AGENTS, "core", "broker", "broker")
-KILLS = 5 + 4 + len(VICTIMS)
+VICTIMS = (*AGENTS, AGENTS[1], "core", "broker", "broker")
+KILLS = 6 + 4 + len(VICTIMS)
 DOUBLES = 0.3
 DOWN_S_MOST = 0.6
 WAITING = 5
 UNPAID = 200
+LABEL_BYTES = 5_000
 
 TAMPERED = {
     "a scan is lost": "DELETE FROM event WHERE (stream_id, seq) = "
@@ -108,6 +109,26 @@ class Executioner:
         await self.plant.until(lambda: self.plant.behind(WAITING), 20, "scans at the broker")
         await self.strike("taken by the broker, not delivered", "broker")
 
+    async def label_half_sent(self, victim: str) -> None:
+        """Byte one of a label has left and no paper came: in doubt for good, a person decides."""
+        plant, one = self.plant, self.plant.warehouses[victim]
+        one.printer.faults.lose_label_after_bytes = LABEL_BYTES
+
+        async def sending() -> bool:
+            return any(job["state"] == "sending" for job in one.crew.screen.status["jobs"])
+
+        async def let_go() -> bool:
+            return not one.printer.in_use
+
+        await plant.busy(victim, 1)
+        await plant.until(sending, 20, "a label on its way")
+        self.kill("its label half sent", victim)
+        await plant.until(let_go, 10, "the printer to notice")
+        one.printer.faults.clear()
+        await plant.revive(victim)
+        await plant.until(lambda: asked_again(one), 30, "a person to ask for the label again")
+        await plant.progress(WAITING)
+
     async def while_starting(self, victim: str) -> None:
         """Killed, started, and killed again before it is up."""
         self.kill("first time", victim)
@@ -122,6 +143,11 @@ class Executioner:
             f"{plant.kills} kills, at risk in all: {plant.risked}; {len(plant.answered)} orders,"
             f" {plant.books.events()} events, {reprints} labels asked for again"
         )
+
+
+async def asked_again(one: Warehouse) -> bool:
+    """Whether a person has said that a label did not come out."""
+    return one.crew.record.reprints > 0
 
 
 def rounds(rng: random.Random) -> Iterator[list[str]]:
@@ -148,6 +174,7 @@ async def test_a_shift_under_kill_9_loses_nothing_and_does_nothing_twice(
         await killing.applied_and_not_acked(AGENTS[1])
         await killing.applied_and_not_acked("core")
         await killing.puback_and_not_delivered()
+        await killing.label_half_sent(AGENTS[1])
         await killing.while_starting(AGENTS[0])
         await killing.while_starting("core")
         for victims in rounds(plant.rng):
