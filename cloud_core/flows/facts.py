@@ -32,10 +32,10 @@ Fact = Callable[["Report"], None]
 
 def apply_fact(ws: WorkingSet, agent: str, event: Event, body: Struct, at_ms: int) -> None:
     """Apply one decoded event of an agent. Raises `Rejected` for what must be quarantined."""
-    report = Report(ws, agent, event, body, at_ms)
     handler = _FACTS.get(event.t)
     if handler is None:
         return  # telemetry and notes: stored, no effect
+    report = Report(ws, agent, event, body, at_ms)
     if event.t in _ABOUT_SHIPMENTS:
         report.shipment = ws.shipments.get(body.shipment)  # type: ignore[attr-defined]
         if report.shipment is None:
