@@ -185,6 +185,11 @@ class Core:
             retain=True,
         )
         _log.info("link.up", core_epoch=epoch, inc=inc)
+        # What was drawn while the line was down went nowhere; agents that stayed connected say no
+        # hello, so their commands are sent again now instead of at the next round.
+        for agent in self._online:
+            self._due[agent] = True
+        self._work.set()
 
     def _handle(self, message: Received) -> None:
         """Submit one message without waiting, so that the order of arrival is kept."""
