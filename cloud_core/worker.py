@@ -36,6 +36,8 @@ _log = structlog.get_logger()
 HANDLING_MAX = 256
 """Messages from the line between their arrival and their commit."""
 COMMANDS_AT_ONCE = 100
+STATE_EVERY_ROUNDS = 6
+"""Rounds of re-sending between two repeats of the core's retained state: one minute."""
 
 
 class Submit(Protocol):
@@ -174,22 +176,22 @@ class Core:
         except Unavailable as error:
             _log.info("link.subscribe_failed", code=error.code)
             return
-        epoch, inc = self._reads.core_state()
-        self._link.publish(
-            topics.CORE_STATE_TOPIC,
-            codec.encode(
-                CoreState(
-                    limits.VERSION, on=True, core_epoch=epoch, inc=inc, srv_ms=self._clock.now_ms()
-                )
-            ),
-            retain=True,
-        )
+        epoch, inc = self._say_state()
         _log.info("link.up", core_epoch=epoch, inc=inc)
         # What was drawn while the line was down went nowhere; agents that stayed connected say no
         # hello, so their commands are sent again now instead of at the next round.
         for agent in self._online:
             self._due[agent] = True
         self._work.set()
+
+    def _say_state(self) -> tuple[int, int]:
+        """Publish which life of the core this is; (core_epoch, incarnation)."""
+        epoch, inc = self._reads.core_state()
+        state = CoreState(
+            limits.VERSION, on=True, core_epoch=epoch, inc=inc, srv_ms=self._clock.now_ms()
+        )
+        self._link.publish(topics.CORE_STATE_TOPIC, codec.encode(state), retain=True)
+        return epoch, inc
 
     def _handle(self, message: Received) -> None:
         """Submit one message without waiting, so that the order of arrival is kept."""
@@ -305,8 +307,13 @@ class Core:
             )
 
     async def _resend(self) -> None:
+        rounds = 0
         while True:
             await self._sleep(self._pace.resend_s)
+            rounds += 1
+            if rounds % STATE_EVERY_ROUNDS == 0:
+                # An agent that missed the first one would never say hello to this life.
+                self._say_state()
             for agent in self._online:
                 # One empty draw may mean "sent a moment ago"; after two nothing is unconfirmed,
                 # and new commands announce themselves.

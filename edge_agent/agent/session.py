@@ -167,15 +167,18 @@ class Session:
         self._greet.set()
 
     def _core_state(self, state: CoreState) -> None:
-        known, self._live.core = self._live.core, (state.core_epoch, state.inc)
-        if not state.on or known is None:
-            return
-        if known != self._live.core:
+        if not state.on:
+            return  # the will of a life that is over; the next one speaks for itself
+        live = self._live
+        known, live.core = live.core, (state.core_epoch, state.inc)
+        if known == live.core:
+            if live.connected and not live.welcomed:
+                # The same core is on the line again: it may have missed our hello, the next one
+                # could be a minute away.
+                self._greet.set()
+        elif known is not None or live.welcomed:
+            # The first state seen may already be of a later life than the one that welcomed us.
             self._greet_again("core_restarted")
-        elif self._live.connected and not self._live.welcomed:
-            # The same core is on the line again: it may have missed our hello, the next one could
-            # be a minute away.
-            self._greet.set()
 
     def _greet_again(self, reason: str) -> None:
         log.info("session.reopened reason=%s", reason)
