@@ -23,6 +23,7 @@ def run_seed(seed: int, days: int = DAYS) -> Outcome:
     _runs += 1
     folder = Path(tempfile.mkdtemp(prefix="packline-sim-", dir=_fast_folder()))
     loop = SimLoop(seed)
+    gc.disable()
     try:
         with pace.stretched():
             return _run(loop, seed, days, folder, f"card-{_runs}")
@@ -30,6 +31,7 @@ def run_seed(seed: int, days: int = DAYS) -> Outcome:
         asyncio.set_event_loop(None)
         loop.close()
         shutil.rmtree(folder, ignore_errors=True)
+        gc.enable()
         gc.collect()
 
 

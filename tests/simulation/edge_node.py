@@ -21,8 +21,9 @@ from edge_agent.agent.parts import Ports
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.domain.label import LabelFields, assert_masked
+from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
-from edge_agent.journal import fences
+from edge_agent.journal import fences, jobs
 from edge_agent.journal.core import JournalCore
 from edge_agent.journal.tx import Tx
 from edge_agent.journal.writer import InlineJournal
@@ -153,7 +154,20 @@ class EdgeNode:
         }
         self.link = SimLink(self.broker, self.name, self._rights, edge_ports, self.rng)
         self.agent = Agent(self._plan(), self._ports(process, ids))
-        process.spawn(self.agent.run())
+        process.spawn(self._run(self.agent))
+
+    async def _run(self, agent: Agent) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, self._look_at_held)
+        await agent.run()
+
+    def _look_at_held(self) -> None:
+        """A queued label that this boot kept back until the core was heard."""
+        if self.up and any(
+            placed.job.reason == "boot_without_core"
+            for placed in self.read(lambda db: jobs.in_states(db, (PrintState.HELD,)))
+        ):
+            self.truth.reached("label_held_by_boot")
 
     def _plan(self) -> FloorPlan:
         return FloorPlan(
@@ -246,8 +260,12 @@ class EdgeNode:
 
     def _first_byte(self, data: bytes) -> None:
         """P4 at the moment that counts: granted here, and under no token below the fence."""
-        waybill = json.loads(data)["waybill"]
-        grants = [g for g in self.truth.grants.get(waybill, []) if g.agent == self.name]
+        label = json.loads(data)
+        waybill = label["waybill"]
+        grants = [
+            g for g in self.truth.grants.get(waybill, [])
+            if g.agent == self.name and g.shipment.startswith(label["order"])
+        ]
         if not grants:
             seen = f"{self.name} prints {waybill}, which it was never granted"
             self.truth.broken(Violation("P4", seen))
@@ -255,7 +273,7 @@ class EdgeNode:
         fence = self.read(lambda db: fences.of(db, grants[0].shipment))
         token = max(Token(*grant.token) for grant in grants)
         if token < fence:
-            seen = f"{self.name} prints {waybill} under {token} below {fence}"
+            seen = f"{self.name} prints {waybill} of {grants[0].shipment} under {token} below {fence}"
             self.truth.broken(Violation("P4", seen))
 
     def _came_out(self, data: bytes) -> None:

@@ -33,6 +33,7 @@ class Ending:
 
     async def run(self) -> None:
         """Heal, wait for quiet, then audit everything."""
+        self.world.look_for_points()
         self.world.heal()
         await self.world.shops.settle()
         for _ in range(HEALED_H * 2):
@@ -42,6 +43,7 @@ class Ending:
         else:
             raise Violation("liveness", self._open_work())
         self._account()
+        self.world.look_for_points()
         await asyncio.sleep(PURGED_H * HOUR_S)
         self._forgotten()
 

@@ -13,10 +13,10 @@ from edge_agent.agent import printing, session, upkeep, uploading
 from protocols import limits
 
 STRETCHED = (
-    (limits, "HEARTBEAT_S", 1200),
-    (printing, "POLL_S", 600.0),
+    (limits, "HEARTBEAT_S", 3600),
+    (printing, "POLL_S", 1800.0),
     (uploading, "IDLE_S", 1800.0),
-    (upkeep, "PURGE_EVERY_BEATS", 6),
+    (upkeep, "PURGE_EVERY_BEATS", 2),
     (session, "GREET_MOST_S", 240.0),
 )
 

@@ -54,7 +54,7 @@ class Person:
         now_s = asyncio.get_running_loop().time()
         if not self.overtime and now_s % DAY_S > SHIFT_HOURS * HOUR_S:
             return DAY_S - now_s % DAY_S + self.rng.uniform(0, 600)
-        return self.rng.uniform(30, 400)
+        return self.rng.uniform(30, 700)
 
     def _choose(self) -> Task | None:
         """What the screen shows first: stops, then the most urgent work nobody else has."""

@@ -19,6 +19,9 @@ class Violation(Exception):
         self.invariant = invariant
         self.seen = seen
 
+    def __reduce__(self) -> tuple[type[Violation], tuple[str, str]]:
+        return Violation, (self.invariant, self.seen)
+
 
 @dataclass(slots=True)
 class SentOrder:

@@ -29,6 +29,7 @@ from tests.simulation.hostile import payload
 from tests.simulation.loop import SimLoop
 from tests.simulation.people import Person
 from tests.simulation.plan import DAY_S, HOUR_S, Plan
+from tests.simulation.points import reached_in
 from tests.simulation.process import only_gone
 from tests.simulation.scenery import ENOUGH, SITES, shelf_at_start
 from tests.simulation.shops import SKUS, Shops
@@ -251,7 +252,7 @@ class World:
         ghost.disk.put_back(node.disk.copy())
         self.ghosts.append(ghost)
         ghost.boot(machine=True)
-        asyncio.get_running_loop().call_later(self.rng.uniform(60, 2 * HOUR_S), ghost.cut_power)
+        asyncio.get_running_loop().call_later(self.rng.uniform(60, 1500), ghost.cut_power)
 
     # --- the core's backups -------------------------------------------------------------------
 
@@ -261,6 +262,7 @@ class World:
             return
         at_s, path = self.backups[-1 if self.rng.random() < 0.7 else -min(2, len(self.backups))]
         self.core.crash()
+        self.look_for_points()
         assert self.checker is not None
         self.checker.close()
         self.checker = None
@@ -329,6 +331,11 @@ class World:
                 values.append(md.OpeningStock(site.warehouse, sku, max(0, shelf) + ENOUGH))
                 self.shelves[site.warehouse][sku] += max(0, shelf) + ENOUGH - shelf
         self.core.submit(ImportRows("opening_stock", tuple(values), False, "simulation"))
+
+    def look_for_points(self) -> None:
+        """Note the points whose traces lie in the core's database now."""
+        with sqlite3.connect(self.core.path) as database:
+            self.truth.sometimes |= reached_in(database)
 
     def fingerprint(self, loop: SimLoop) -> str:
         """The history in one hash: the core's ledgers, papers, parcels and the number of steps."""

@@ -1,0 +1,438 @@
+"""A bank of bugs for the simulation to find: each one a small wrong change of the real programs.
+
+A planted bug is a context manager that patches the product for the time of one history. Each must
+break a public invariant with an ordinary seed; no check knows of any of them. `BANK` records the
+seed that shows it soonest and the invariant that breaks; `python -m tests.simulation.planted`
+looks for the seeds anew (1..20, in order).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from cloud_core.domain import intake
+from cloud_core.flows import apply_orders, facts, grant, greet, own, record, registry, stop, sweep
+from cloud_core.flows.report import Report
+from cloud_core.store.working_set import WorkingSet
+from edge_agent.agent.uploading import Uploader
+from edge_agent.domain import print_job
+from edge_agent.domain.answer import done
+from edge_agent.domain.print_job import PrintJob, PrintState
+from edge_agent.domain.scan import RepeatFilter
+from edge_agent.flows import greet as edge_greet
+from edge_agent.flows import print_label, receive, work
+from edge_agent.flows import stop as edge_stop
+from edge_agent.journal import fences, jobs, rows, tables, tasks
+from edge_agent.journal.core import JournalCore
+from protocols import codec
+from protocols.commands import LabelText
+from protocols.messages import Token
+from tests.simulation.campaign import run_seed
+from tests.simulation.world import Outcome
+
+Plant = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One bug: how to plant it, the seed that shows it, the invariants that may break."""
+
+    plant: Plant
+    seed: int
+    breaks: tuple[str, ...]
+
+
+# --- the agent's journal -------------------------------------------------------------------------
+
+
+@contextmanager
+def ack_before_commit() -> Iterator[None]:
+    """The tone comes at once; the commit comes with the next work."""
+    real = JournalCore.commit
+
+    def lazy(self: JournalCore, works: Any) -> Any:
+        db: Any = self.db
+        if db.in_transaction:
+            db.execute("COMMIT")
+        execute = db.execute
+        with patch.object(db, "execute", lambda sql, *a: None if sql == "COMMIT" else execute(sql, *a)):
+            return real(self, works)
+
+    with patch.object(JournalCore, "commit", lazy):
+        yield
+
+
+@contextmanager
+def synchronous_normal() -> Iterator[None]:
+    """The journal trusts the page cache."""
+    relaxed = tuple(p.replace("synchronous=FULL", "synchronous=NORMAL") for p in tables.PRAGMAS)
+    with patch.object(tables, "PRAGMAS", relaxed):
+        yield
+
+
+@contextmanager
+def delete_on_puback() -> Iterator[None]:
+    """A row is forgotten as soon as the broker's client library took it."""
+    real = Uploader._send_one
+
+    def send_and_forget(self: Uploader) -> bool:
+        leg = self._live.senders[self._stream].leg
+        if not real(self):
+            return False
+        last = self._live.senders[self._stream].cursor - 1
+        if leg is not None:
+            db = self._journal.read(lambda connection: connection)
+            epoch = next(e for e in rows.epochs(db) if e.no == leg.epoch_no)
+            if epoch.base_seq < last:
+                rows._cut(db, epoch, last)
+        return True
+
+    with patch.object(Uploader, "_send_one", send_and_forget):
+        yield
+
+
+@contextmanager
+def seq_reuse_after_restore() -> Iterator[None]:
+    """Nobody looks at the chain: a card put back goes on numbering where it stood."""
+    never = partial(_same_have)
+    with (
+        patch.object(edge_greet, "_follows", lambda db, epoch, answer: True),
+        patch.object(greet, "_have", never),
+        patch.object(greet, "_left_behind", lambda ws, agent, have: have),
+    ):
+        yield
+
+
+def _same_have(ws: WorkingSet, agent: str, name: str, epoch: str, last: int, head: str) -> Any:
+    from protocols import chain
+    from protocols.messages import StreamHave
+
+    stream = ws.streams.get((agent, name, epoch))
+    if stream is None:
+        return StreamHave(name, epoch, 0, chain.genesis(agent, name, epoch).hex())
+    return StreamHave(name, epoch, min(stream.have, last), stream.hash.hex())
+
+
+# --- printing ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def print_on_accept() -> Iterator[None]:
+    """The label is made when the offer is accepted, with a number of the agent's own."""
+    real = receive._offer
+
+    def offer(tx: Any, command: Any, body: Any, at: Any) -> None:
+        real(tx, command, body, at)
+        task = tasks.get(tx.db, body.shipment, body.token)
+        if task is not None and task.state == "accepted":
+            own_number = msgspec.structs.replace if False else None
+            del own_number
+            from dataclasses import replace
+
+            early = replace(task, waybill=f"X{body.order}", state=tasks.TaskState.GRANTED)
+            tasks.save(tx.db, early, changed_ms=tx.now.wall_ms)
+            text = LabelText("演示速递", "测*", "100******00", "演示路*号")
+            tasks.put_label(tx.db, early, msgspec.json.encode(text))
+            print_label.order_label(tx, early, "", at)
+
+    with patch.dict(receive._HANDLERS, {type_of("Offer"): offer}):
+        yield
+
+
+def type_of(name: str) -> Any:
+    from protocols import commands
+
+    return getattr(commands, name)
+
+
+@contextmanager
+def stale_token_accepted() -> Iterator[None]:
+    """A grant below the fence is as good as any other."""
+    with (
+        patch.object(edge_stop, "check_token", lambda tx, shipment, token: None),
+        patch.object(receive.stop, "check_token", lambda tx, shipment, token: None),
+        patch.object(
+            print_label, "token_live", lambda db, key: jobs.get(db, key) is not None
+        ),
+    ):
+        yield
+
+
+@contextmanager
+def reprint_of_unknown() -> Iterator[None]:
+    """After a restart a label that was on its way is sent again."""
+    real = print_job.recover
+
+    def again(job: PrintJob) -> PrintJob:
+        from dataclasses import replace
+
+        if job.state in (PrintState.SENDING, PrintState.SENT):
+            return replace(job, state=PrintState.HELD, reason="boot_without_core")
+        return real(job)
+
+    with patch.object(print_job, "recover", again):
+        yield
+
+
+@contextmanager
+def reissue_is_a_new_label() -> Iterator[None]:
+    """A label whose grant was sent again to a new card counts as never printed."""
+    from dataclasses import replace
+
+    real = print_label.order_label
+    with patch.object(
+        print_label, "order_label",
+        lambda tx, task, station, at: real(tx, replace(task, reissue=False), station, at),
+    ):
+        yield
+
+
+@contextmanager
+def cancel_overtaken_by_its_offer() -> Iterator[None]:
+    """A fence for a shipment that is not here yet is not kept."""
+    real = fences.raise_to
+
+    def only_known(db: Any, shipment: str, fence: Token) -> None:
+        if tasks.newest(db, shipment) is not None:
+            real(db, shipment, fence)
+
+    with patch.object(fences, "raise_to", only_known):
+        yield
+
+
+# --- scanning ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_debounce() -> Iterator[None]:
+    """A bouncing trigger counts twice."""
+    with patch.object(RepeatFilter, "is_repeat", lambda self, source, code, now_ms: False):
+        yield
+
+
+@contextmanager
+def unknown_code_beeps() -> Iterator[None]:
+    """A code that nobody knows gets the tone of success."""
+    with patch.object(work, "_unknown", lambda tx, station: done("fine", "好", "")):
+        yield
+
+
+# --- the core ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def redelivery_applied_again() -> Iterator[None]:
+    """Rows that came before have their effect once more."""
+    real = record.record_batch
+
+    def twice(ws: WorkingSet, command: Any) -> Any:
+        stream = ws.streams.get((command.agent, command.stream, command.epoch))
+        have = stream.have if stream is not None else 0
+        for row in command.rows[: max(0, have - command.first_seq + 1)]:
+            event = codec.decode_event(row)
+            body = codec.decode_event_body(command.stream, event)
+            record.apply_fact(ws, command.agent, event, body, ws.now_ms)
+        return real(ws, command)
+
+    with patch.dict(registry.FOLDS, {_command("RecordBatch"): (twice, record.prefetch)}):
+        yield
+
+
+@contextmanager
+def gap_swallowed() -> Iterator[None]:
+    """A batch that is ahead of the stream is taken as it comes."""
+    real = record.record_batch
+
+    def ahead(ws: WorkingSet, command: Any) -> Any:
+        from dataclasses import replace
+
+        stream = ws.streams.get((command.agent, command.stream, command.epoch))
+        if stream is not None and command.first_seq > stream.have + 1:
+            command = replace(command, skip_from=stream.have + 1)
+        return real(ws, command)
+
+    with patch.dict(registry.FOLDS, {_command("RecordBatch"): (ahead, record.prefetch)}):
+        yield
+
+
+@contextmanager
+def status_overwritten() -> Iterator[None]:
+    """The last message wins: a label event puts the shipment back to granted."""
+    real = facts._FACTS["label.printed"]
+
+    def overwrite(report: Report) -> None:
+        real(report)
+        if report.shipment is not None and report.shipment.state in ("picking", "packed"):
+            report.put("overwritten", state="granted")
+
+    with patch.dict(facts._FACTS, {"label.printed": overwrite}):
+        yield
+
+
+@contextmanager
+def outbox_outside_the_commit() -> Iterator[None]:
+    """Commands are kept in memory and written with the next commit."""
+    real = WorkingSet.send
+    waiting: list[Callable[[WorkingSet], None]] = []
+
+    def later(self: WorkingSet, *args: Any, **kwargs: Any) -> None:
+        due, waiting[:] = list(waiting), [lambda ws: real(ws, *args, **kwargs)]
+        for send in due:
+            send(self)
+
+    with patch.object(WorkingSet, "send", later):
+        yield
+
+
+@contextmanager
+def hold_kept_after_cancel() -> Iterator[None]:
+    """A cancelled shipment's stock stays set aside."""
+    nothing = lambda ws, shipment, state: None  # noqa: E731
+    with (
+        patch.object(own, "release", nothing), patch.object(stop, "release", nothing),
+        patch.object(facts, "release", nothing),
+    ):
+        yield
+
+
+@contextmanager
+def number_drawn_twice() -> Iterator[None]:
+    """A waybill number stays in the pool after it was given away."""
+    real = grant._draw
+
+    def keep(ws: WorkingSet, shipment: Any) -> Any:
+        number = real(ws, shipment)
+        if number is not None and number[-1] in "13579":
+            row = ws.waybills.get(number)
+            assert row is not None
+            ws.waybills.put(msgspec.structs.replace(row, state="free"))
+        return number
+
+    with patch.object(grant, "_draw", keep):
+        yield
+
+
+@contextmanager
+def token_not_raised() -> Iterator[None]:
+    """A shipment that changes hands keeps its token."""
+    real = own.take_back
+
+    def same(ws: WorkingSet, shipment: Any, why: str, **kwargs: Any) -> Any:
+        free = real(ws, shipment, why, **kwargs)
+        same_token = msgspec.structs.replace(free, token_n=free.token_n - 1)
+        ws.shipments.put(same_token)
+        return same_token
+
+    with (
+        patch.object(own, "take_back", same), patch.object(sweep, "take_back", same),
+        patch.object(facts, "take_back", same),
+    ):
+        yield
+
+
+@contextmanager
+def held_counted_by_lines() -> Iterator[None]:
+    """The hold's counter is raised by the number of lines, not of units."""
+    real = own._hold
+
+    def by_lines(ws: WorkingSet, shipment_id: str, token: Token, warehouse: str, lines: Any) -> None:
+        real(ws, shipment_id, token, warehouse, [(sku, 1) for sku, _ in lines])
+
+    with patch.object(own, "_hold", by_lines):
+        yield
+
+
+@contextmanager
+def bad_row_spoils_its_message() -> Iterator[None]:
+    """One refused row, and nothing of the message is applied."""
+    real = apply_orders.apply_shop_events
+
+    def all_or_nothing(ws: WorkingSet, command: Any) -> Any:
+        from dataclasses import replace
+
+        if command.problems:
+            command = replace(command, orders=())
+        return real(ws, command)
+
+    folds = {_command("ApplyShopEvents"): (all_or_nothing, apply_orders.prefetch)}
+    with patch.dict(registry.FOLDS, folds):
+        yield
+
+
+@contextmanager
+def personal_data_in_the_grant() -> Iterator[None]:
+    """Names are not masked before they travel."""
+    with patch.object(intake, "mask_name", lambda name: name):
+        yield
+
+
+@contextmanager
+def contacts_never_purged() -> Iterator[None]:
+    """Clear contacts stay for good."""
+    with patch.object(sweep, "_purge", lambda ws, limit: 0):
+        yield
+
+
+def _command(name: str) -> Any:
+    from cloud_core.domain import commands
+
+    return getattr(commands, name)
+
+
+BANK: dict[str, Planted] = {
+    "ack_before_commit": Planted(ack_before_commit, 1, ("P1", "P2", "P6", "crash")),
+    "synchronous_normal": Planted(synchronous_normal, 1, ("P1", "P2")),
+    "delete_on_puback": Planted(delete_on_puback, 1, ("P1", "P2")),
+    "seq_reuse_after_restore": Planted(seq_reuse_after_restore, 1, ("P1", "P2")),
+    "print_on_accept": Planted(print_on_accept, 1, ("P4",)),
+    "stale_token_accepted": Planted(stale_token_accepted, 1, ("P4",)),
+    "reprint_of_unknown": Planted(reprint_of_unknown, 1, ("P6",)),
+    "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 1, ("P6",)),
+    "cancel_overtaken_by_its_offer": Planted(cancel_overtaken_by_its_offer, 1, ("P4",)),
+    "no_debounce": Planted(no_debounce, 1, ("P2",)),
+    "unknown_code_beeps": Planted(unknown_code_beeps, 1, ("P11",)),
+    "redelivery_applied_again": Planted(redelivery_applied_again, 1, ("P2", "P8")),
+    "gap_swallowed": Planted(gap_swallowed, 1, ("P1", "P2")),
+    "status_overwritten": Planted(status_overwritten, 1, ("P7",)),
+    "outbox_outside_the_commit": Planted(outbox_outside_the_commit, 1, ("P5",)),
+    "hold_kept_after_cancel": Planted(hold_kept_after_cancel, 1, ("P5",)),
+    "number_drawn_twice": Planted(number_drawn_twice, 1, ("P6",)),
+    "token_not_raised": Planted(token_not_raised, 1, ("P4", "P5")),
+    "held_counted_by_lines": Planted(held_counted_by_lines, 1, ("P5",)),
+    "bad_row_spoils_its_message": Planted(bad_row_spoils_its_message, 1, ("P11",)),
+    "personal_data_in_the_grant": Planted(personal_data_in_the_grant, 1, ("P12",)),
+    "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",)),
+}
+
+
+def run_planted(name: str, seed: int) -> Outcome:
+    """One history with the bug in place."""
+    with BANK[name].plant():
+        return run_seed(seed)
+
+
+def search(name: str, seeds: range) -> str:
+    """The first seed that shows the bug, in words."""
+    for seed in seeds:
+        outcome = run_planted(name, seed)
+        if outcome.violation is not None:
+            return f"seed {seed} day {outcome.days:.2f}: {str(outcome.violation)[:150]}"
+    return "NOT FOUND"
+
+
+if __name__ == "__main__":
+    from tests.simulation.run import quiet
+
+    quiet()
+    wanted = sys.argv[1:] or sorted(BANK)
+    for wanted_name in wanted:
+        print(f"{wanted_name:32} {search(wanted_name, range(1, 21))}", flush=True)
+
