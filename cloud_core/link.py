@@ -94,11 +94,11 @@ class PahoLink:
         """
         client, loop = self._client, self._loop
         if client is None or loop is None or not self._connected:
-            raise Unavailable("link_down", "与消息代理断开", "not connected to the broker")
+            raise _down()
         answered: asyncio.Future[list[int]] = loop.create_future()
         code, mid = client.subscribe([(name, 1) for name in filters])
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-            raise Unavailable("link_down", "与消息代理断开", "not connected to the broker")
+            raise _down()
         self._subacks[mid] = answered
         try:
             codes = await asyncio.wait_for(answered, SUBACK_TIMEOUT_S)
@@ -131,8 +131,8 @@ class PahoLink:
             self._lost.clear()
             try:
                 await asyncio.to_thread(self._connect)
-            except (OSError, ValueError) as error:
-                _log.info("link.connect_failed", error=str(error))
+            except Exception as error:  # whatever it is, this task is the only one that reconnects
+                _log.info("link.connect_failed", error=repr(error))
                 await self._close()
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
                 attempt += 1
@@ -189,7 +189,8 @@ class PahoLink:
         client, self._client = self._client, None
         was_up, self._connected = self._connected, False
         for answered in self._subacks.values():
-            answered.cancel()
+            if not answered.done():  # whoever waits for it goes on: a cancel would end its loop
+                answered.set_exception(_down())
         self._subacks.clear()
         if client is not None:
             client.on_message = client.on_disconnect = None
@@ -276,6 +277,10 @@ class PahoLink:
             _log.warning("link.inbox_full", waiting=self.inbox.qsize())
             self._connected = False
             self._lost.set()
+
+
+def _down() -> Unavailable:
+    return Unavailable("link_down", "与消息代理断开", "not connected to the broker")
 
 
 def _wait_until_sent(said: MQTTMessageInfo) -> None:
