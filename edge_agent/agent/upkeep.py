@@ -32,7 +32,7 @@ class Upkeep:
         while True:
             try:
                 await self._remember_acks()
-                if beats % PURGE_EVERY_BEATS == 0:
+                if beats % PURGE_EVERY_BEATS == 0 or self._live.floor.full:
                     await self._purge()
             except Unavailable as error:
                 log.error("upkeep.failed code=%s", error.code)
@@ -52,14 +52,16 @@ class Upkeep:
     async def _purge(self) -> None:
         live = self._live
         bench = live.bench
+        for _ in range(PRUNE_ROUNDS_MAX):
+            used, full = live.floor.used_bytes, live.floor.full
+            gone = await live.floor.write(
+                partial(purge.prune_floor, at=bench, used_bytes=used, full=full)
+            )
+            if not gone:
+                break
         purged = await live.write(lambda tx: purge.purge_due(tx, bench))
         if purged:
             log.info("personal.purged shipments=%d", purged)
-        for _ in range(PRUNE_ROUNDS_MAX):
-            used = live.floor.used_bytes
-            gone = await live.floor.write(partial(purge.prune_floor, at=bench, used_bytes=used))
-            if not gone:
-                break
         dropped = await live.telemetry.write(lambda tx: purge.prune_telemetry(tx, bench))
         if dropped:
             log.warning("telemetry.dropped rows=%d", dropped)

@@ -278,7 +278,10 @@ def _tell(tx: Tx, placed: Placed, job: PrintJob) -> None:
         operator=job.operator,
         printer=placed.printer,
     )
-    tx.append(type_, body, station=placed.station)
+    # A new label is refused by a full journal; what became of an older one is not, or the agent
+    # could neither start nor go on printing.
+    reserve = job.state is not PrintState.SENDING
+    tx.append(type_, body, station=placed.station, reserve=reserve)
 
 
 def _known(tx: Tx, key: PrintKey) -> Placed:

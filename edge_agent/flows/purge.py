@@ -12,6 +12,8 @@ from protocols.events import PersonalPurged
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+_EVER_MS = 1 << 53
+"""Later than any clock: a row stamped while the clock was wrong goes with the rest."""
 INBOX_DAYS = 30
 """Command ids are kept longer than any repeat can take, so that none is executed twice."""
 
@@ -20,7 +22,7 @@ def forget(tx: Tx, shipments: Sequence[str]) -> int:
     """Forget the label fields of these shipments now; returns how many had any."""
     gone = tasks.purge_labels(tx.db, shipments)
     if gone:
-        tx.append("personal.purged", PersonalPurged(shipments=gone))
+        tx.append("personal.purged", PersonalPurged(shipments=gone), reserve=True)
     return len(gone)
 
 
@@ -31,15 +33,15 @@ def purge_due(tx: Tx, at: Bench) -> int:
     return forget(tx, tasks.purge_due(tx.db, before, limits.FENCES_MAX))
 
 
-def prune_floor(tx: Tx, at: Bench, *, used_bytes: int) -> int:
+def prune_floor(tx: Tx, at: Bench, *, used_bytes: int, full: bool = False) -> int:
     """Let settled rows, old commands, tasks and jobs age out; returns rows gone.
 
-    Above the byte bound of kept rows, settled ones go whatever their age.
+    In a full journal, or above the byte bound of kept rows, settled ones go whatever their age.
     """
     days = _configured(tx, "retain_days", at.plan.retain_days)
-    keep_ms = 0 if used_bytes > at.plan.retain_bytes else days * DAY_MS
+    pressed = full or used_bytes > at.plan.retain_bytes
     tx.flush()
-    gone = rows.prune(tx.db, before_ms=tx.now.wall_ms - keep_ms)
+    gone = rows.prune(tx.db, before_ms=_EVER_MS if pressed else tx.now.wall_ms - days * DAY_MS)
     if gone == 0:
         old = tx.now.wall_ms - INBOX_DAYS * DAY_MS
         inbox.prune(tx.db, old)

@@ -77,12 +77,14 @@ class Tx:
             self._open = True
         return self._db
 
-    def append(self, type_: str, body: Struct, *, station: str = "") -> int:
+    def append(self, type_: str, body: Struct, *, station: str = "", reserve: bool = False) -> int:
         """Add one event to the stream; returns its sequence number.
 
-        Raises `Unavailable("journal_full")` above the quota, `Corrupt("event_too_large")`.
+        `reserve`: may use the last share of the quota, for what must be said before a full journal
+        can empty again. Raises `Unavailable("journal_full")` above the quota otherwise,
+        `Corrupt("event_too_large")`.
         """
-        if self._refuse:
+        if self._refuse and not reserve:
             raise Unavailable("journal_full", "本机存储已满, 暂停作业", "the journal is full")
         now = self.now
         return self._add(
@@ -128,7 +130,7 @@ class Tx:
         self.head = StreamHead(number, epoch, 0, start)
         previous = "" if old is None else old.id
         body = EpochOpened(previous=previous, reason=reason, carried=len(carried))
-        self.append("epoch.opened", body)
+        self.append("epoch.opened", body, reserve=True)
         self.carry(carried)
         return len(carried)
 

@@ -68,10 +68,13 @@ class Floor:
         self.core_seen = True
         self._epochs = itertools.count(1)
         self._commands = itertools.count(1)
-        self.core = self._open()
+        self.core = self.open()
 
-    def _open(self) -> JournalCore:
-        core = JournalCore(connect(self.path), self.plan.agent, self.stream, self._new_epoch)
+    def open(self, **more: Any) -> JournalCore:
+        """The file as a start of the program finds it."""
+        core = JournalCore(
+            connect(self.path), self.plan.agent, self.stream, self._new_epoch, **more
+        )
         core.open(self.clock.now())
         return core
 
@@ -81,7 +84,7 @@ class Floor:
     def restart(self) -> print_label.Recovered:
         """The process dies and starts again; what was not committed is gone."""
         self.core.close()
-        self.core = self._open()
+        self.core = self.open()
         self.core_seen = False
         recovered: print_label.Recovered = self.write(print_label.recover)
         return recovered

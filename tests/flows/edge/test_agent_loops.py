@@ -1,0 +1,63 @@
+"""The agent's own loops over real journals: printing, upkeep, start and farewell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.agent import Agent, printing
+from edge_agent.agent.session import Session
+from edge_agent.agent.upkeep import Upkeep
+from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.flows import purge
+from edge_agent.journal import rows
+from tests.support.edge import Floor, cancel, grant
+from tests.support.edge_live import HandPrinter, live_of, ports_of, until
+
+SHIPMENT = "DB2026AAAA-1"
+PAPER_OUT = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    floor = Floor(tmp_path)
+    floor.resynced()
+    return floor
+
+
+@pytest.fixture
+def telemetry(tmp_path: Path) -> Floor:
+    return Floor(tmp_path, stream="telemetry")
+
+
+@asynccontextmanager
+async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_full_journal_whose_labels_are_due_makes_room_and_works_again(
+    floor: Floor, telemetry: Floor
+) -> None:
+    floor.tell(grant(print_on="pack"))
+    floor.tell(cancel())
+    for number in range(50):
+        floor.tell(grant(f"DB2026{number:04d}-1"))
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    floor.clock.step(25 * purge.HOUR_MS)
+    floor.core = floor.open(quota_bytes=floor.core.used_bytes)
+    live = live_of(floor, telemetry, HandPrinter())
+    async with running(Upkeep(live, Session(live)).run()):
+        await until(lambda: not live.floor.full)
+    assert floor.scan("TASK-DB20260000-1").tone == "ok"
+    assert floor.bodies("personal.purged") == [{"shipments": [SHIPMENT]}]

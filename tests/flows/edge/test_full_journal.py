@@ -1,0 +1,82 @@
+"""A journal above its quota refuses work by name, and finds its way back to work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.flows import print_label, purge
+from edge_agent.journal import rows, tasks
+from protocols.errors import Unavailable
+from tests.support.edge import PRINTED, Floor, cancel, grant
+
+SHIPMENT = "DB2026AAAA-1"
+
+
+@pytest.fixture
+def floor(tmp_path: Path) -> Floor:
+    floor = Floor(tmp_path)
+    floor.resynced()
+    return floor
+
+
+def fill(floor: Floor) -> None:
+    """As when the quota is reached by what is in the file."""
+    floor.core = floor.open(quota_bytes=floor.core.used_bytes)
+    assert floor.core.full
+
+
+def test_a_label_in_flight_does_not_keep_a_full_agent_from_starting(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next() == "sending"
+    fill(floor)
+    recovered: print_label.Recovered = floor.write(print_label.recover)
+    assert recovered.unknown == 1
+    assert floor.types()[-1] == "label.unknown"
+
+
+def test_the_outcome_of_a_label_is_booked_and_no_new_one_begins(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.tell(grant("DB2026BBBB-1"))
+    assert floor.print_next() == "sending"
+    fill(floor)
+    key = floor.job(SHIPMENT).job.key
+    assert floor.write(lambda tx: print_label.finish(tx, key, PRINTED)).state == "confirmed"
+    with pytest.raises(Unavailable, match="journal_full"):
+        floor.print_next()
+
+
+def test_label_fields_are_forgotten_in_time_all_the_same(floor: Floor) -> None:
+    floor.tell(grant(print_on="pack"))
+    floor.tell(cancel())
+    floor.clock.step(25 * purge.HOUR_MS)
+    fill(floor)
+    assert floor.write(lambda tx: purge.purge_due(tx, floor.bench)) == 1
+    task = floor.read(lambda db: tasks.newest(db, SHIPMENT))
+    assert floor.read(lambda db: tasks.label_of(db, task)) is None
+
+
+def test_a_full_card_that_forked_can_still_introduce_itself(floor: Floor) -> None:
+    fill(floor)
+    floor.write(lambda tx: tx.open_epoch("fork"))
+    assert [body["reason"] for body in floor.bodies("epoch.opened")] == ["first", "fork", "first"]
+
+
+def test_what_the_core_holds_makes_room_whatever_its_age_and_clock(floor: Floor) -> None:
+    floor.clock.step(400 * purge.DAY_MS)  # a clock that was wrong for a while
+    for number in range(50):
+        floor.tell(grant(f"DB2026{number:04d}-1"))
+    floor.clock.step(-400 * purge.DAY_MS)
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    fill(floor)
+
+    def prune(full: bool) -> int:
+        gone: int = floor.write(
+            lambda tx: purge.prune_floor(tx, floor.bench, used_bytes=0, full=full)
+        )
+        return gone
+
+    assert prune(full=False) == 0
+    assert prune(full=True) == 100
+    assert not floor.core.full
