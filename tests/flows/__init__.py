@@ -1,0 +1,1 @@
+"""Tests of the flows of both programs, on real databases."""

@@ -118,7 +118,7 @@ class CoreBench:
                         "priority": 2,
                         "carrier": "ZTO",
                     },
-                ],  # fmt: skip
+                ],
             )
             con.execute(
                 t.agent.insert(),

@@ -1,0 +1,1 @@
+"""The core's flows, told as stories."""

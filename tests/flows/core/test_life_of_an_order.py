@@ -9,8 +9,8 @@ import pytest
 
 from cloud_core.domain import commands as c
 from protocols import events as e
-from protocols.commands import Cancel, Grant, OfferLine
 from protocols.codec import decode_plain
+from protocols.commands import Cancel, Grant, OfferLine
 from protocols.errors import Rejected
 from protocols.messages import Token
 from tests.support.core import CoreBench

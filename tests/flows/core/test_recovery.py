@@ -1,4 +1,4 @@
-"""A core restored from an old backup offers nothing until its agents have told it what it forgot."""
+"""A core restored from an old backup offers nothing until its agents told it what it forgot."""
 
 from __future__ import annotations
 

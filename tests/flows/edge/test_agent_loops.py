@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from edge_agent.agent import Agent, printing
+from edge_agent.agent import printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
 from edge_agent.flows import purge
 from edge_agent.journal import rows
 from tests.support.edge import Floor, cancel, grant
-from tests.support.edge_live import HandPrinter, live_of, ports_of, until
+from tests.support.edge_live import HandPrinter, live_of, until
 
 SHIPMENT = "DB2026AAAA-1"
 PAPER_OUT = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
@@ -61,3 +61,22 @@ async def test_a_full_journal_whose_labels_are_due_makes_room_and_works_again(
         await until(lambda: not live.floor.full)
     assert floor.scan("TASK-DB20260000-1").tone == "ok"
     assert floor.bodies("personal.purged") == [{"shipments": [SHIPMENT]}]
+
+
+async def test_a_printer_is_looked_after_while_the_stations_never_rest(
+    floor: Floor, telemetry: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "POLL_S", 0.05)
+    floor.tell(grant())
+    printer = HandPrinter()
+    live = live_of(floor, telemetry, printer)
+    live.printer_status["label-1"] = PAPER_OUT
+    async with running(printing.PrintWorker(live, "label-1").run()):
+        await until(lambda: str(floor.job(SHIPMENT).job.state) == "held")
+
+        def scanned_again() -> bool:
+            live.ring_printers()  # as every scan does
+            return bool(printer.sent)
+
+        await until(scanned_again)
+    assert len(printer.sent) == 1
