@@ -27,12 +27,16 @@ class PrintWorker:
         self._maker = live.ports.makers[name]
 
     async def run(self) -> None:
-        """Print what is queued; when idle, look after the printer every few seconds."""
+        """Print what is queued; look after the printer every few seconds, however busy it is."""
+        loop = asyncio.get_running_loop()
+        look_s = loop.time() + POLL_S
         while True:
             try:
                 while await self._print_next():
                     pass
-                if not await wait(self._live.wake_printer[self._name], POLL_S):
+                await wait(self._live.wake_printer[self._name], max(0.0, look_s - loop.time()))
+                if loop.time() >= look_s:
+                    look_s = loop.time() + POLL_S
                     await self._look_after()
             except Unavailable as error:
                 # Nothing was sent: the step before it could not be made durable. Later, then.
