@@ -47,7 +47,8 @@ class Agent:
     async def run(self) -> None:
         """Recover, then work until `stop`. Raises what a loop raised (in an exception group)."""
         live = self.live
-        recovered = await live.write(print_label.recover)
+        bench = live.bench
+        recovered = await live.write(lambda tx: print_label.recover(tx, bench))
         started = AgentStarted(
             sw=live.plan.version,
             boot_id=live.ports.boot_id,

@@ -211,7 +211,7 @@ def release(job: PrintJob, *, now_ms: int, operator: str = "") -> PrintJob:
 
     Without `operator` this is the machine's doing: allowed after a repaired printer or a core that
     came back, refused where a person must decide (expired, doubtful clock, cancelled, stale).
-    A person's release starts the time to live afresh.
+    A person's release starts the time to live afresh; who asked before stays on the record.
     """
     person_only = job.reason in ("expired", "clock", "cancelled", "stale_token")
     if person_only and not operator:
@@ -222,7 +222,8 @@ def release(job: PrintJob, *, now_ms: int, operator: str = "") -> PrintJob:
             field="operator",
         )
     queued_ms = now_ms if operator else job.queued_ms
-    return _step(job, PrintState.QUEUED, reason="", queued_ms=queued_ms, operator=operator)
+    asked_by = operator or job.operator
+    return _step(job, PrintState.QUEUED, reason="", queued_ms=queued_ms, operator=asked_by)
 
 
 def recover(job: PrintJob) -> PrintJob:

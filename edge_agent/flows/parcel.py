@@ -22,7 +22,9 @@ def pack(tx: Tx, task: Task, station: Station, at: Bench) -> Answer:
         shipment=task.shipment, token=task.token, waybill=task.waybill, operator=station.operator
     )
     tx.append("parcel.packed", body, station=station.id)
-    prints = task.print_on == "pack" and print_label.order_label(tx, packed, station.id, at)
+    # The label of a reissued grant was in doubt before the box was packed: a person decides.
+    automatic = task.print_on == "pack" and not task.reissue
+    prints = automatic and print_label.order_label(tx, packed, station.id, at)
     text = "已打包, 面单打印中" if prints else "已打包, 请贴面单"
     return done("packed", text, task.shipment)
 

@@ -31,6 +31,8 @@ _STATE_EVENT = {
     PrintState.FAILED: "label.failed",
     PrintState.HELD: "label.held",
 }
+_TROUBLE = frozenset({PrintState.HELD, PrintState.FAILED, PrintState.UNKNOWN})
+"""States whose event says what went wrong; the others say why a reprint was asked for."""
 _PRINTER_REASONS = frozenset(
     {"paper_out", "cover_open", "paper_jam", "ribbon_out", "paused", "offline", "no_answer",
      "printer_error", "stalled", "broken"}
@@ -108,7 +110,7 @@ def begin(tx: Tx, key: PrintKey, size: int, status: PrinterStatus, *, core_seen:
     gate = SendGate(
         now_ms=tx.now.wall_ms,
         token_live=token_live(tx.db, key),
-        core_seen=core_seen or bool(job.operator),
+        core_seen=core_seen or (bool(job.operator) and placed.boot == tx.boot),
         printer=status,
     )
     return _move(tx, placed, print_job.start_sending(print_job.rendered(job, size), gate))
@@ -129,14 +131,20 @@ def finish(tx: Tx, key: PrintKey, outcome: SendOutcome) -> PrintJob:
     return _move(tx, placed, print_job.settle(placed.job, outcome))
 
 
-def recover(tx: Tx) -> Recovered:
-    """After a start: in flight -> `unknown`, not yet sent -> `held` until the core is heard."""
+def recover(tx: Tx, at: Bench) -> Recovered:
+    """After a start: in flight -> `unknown`, not yet sent -> `held` until the core is heard.
+
+    Labels of which nothing left go to the printer that serves their station now: theirs may have
+    been renamed or taken out of the settings.
+    """
     flight = (PrintState.SENDING, PrintState.SENT)
     waiting = (PrintState.QUEUED, PrintState.RENDERED)
     unknown = jobs.in_states(tx.db, flight)
     held = jobs.in_states(tx.db, waiting)
     for placed in (*unknown, *held):
         _move(tx, placed, print_job.recover(placed.job), quiet=placed in held)
+    for placed in jobs.in_states(tx.db, (PrintState.HELD, PrintState.FAILED)):
+        jobs.save(tx.db, replace(placed, printer=_printer_for(placed, at)))
     return Recovered(len(unknown), len(held))
 
 
@@ -194,7 +202,8 @@ def ask_again(
         station=placed.station or at.plan.agent,
     )
     jobs.save(tx.db, replace(placed, job=old))
-    jobs.save(tx.db, replace(placed, job=new, boot=tx.boot))
+    printer = _printer_for(placed, at)
+    jobs.save(tx.db, replace(placed, job=new, boot=tx.boot, printer=printer))
     return new
 
 
@@ -231,6 +240,11 @@ def _doubt(tx: Tx, placed: Placed, task: Task) -> None:
     job = replace(placed.job, state=PrintState.UNKNOWN, reason="reissue", token=task.token)
     jobs.save(tx.db, replace(placed, job=job))
     _tell(tx, placed, job)
+
+
+def _printer_for(placed: Placed, at: Bench) -> str:
+    known = placed.printer in at.plan.printers
+    return placed.printer if known else at.plan.printer_of(placed.station)
 
 
 def _cured_by(placed: Placed, printer: str) -> bool:
@@ -274,7 +288,7 @@ def _tell(tx: Tx, placed: Placed, job: PrintJob) -> None:
         channel=task.channel,
         native_id=task.native_id,
         evidence=job.evidence if job.state is PrintState.CONFIRMED else "",
-        reason=job.reprint_reason or job.reason,
+        reason=job.reason if job.state in _TROUBLE else job.reprint_reason or job.reason,
         operator=job.operator,
         printer=placed.printer,
     )

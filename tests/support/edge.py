@@ -86,7 +86,9 @@ class Floor:
         self.core.close()
         self.core = self.open()
         self.core_seen = False
-        recovered: print_label.Recovered = self.write(print_label.recover)
+        recovered: print_label.Recovered = self.write(
+            lambda tx: print_label.recover(tx, self.bench)
+        )
         return recovered
 
     def write(self, work: Callable[[Tx], Any]) -> Any:

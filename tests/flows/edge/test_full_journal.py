@@ -31,7 +31,7 @@ def test_a_label_in_flight_does_not_keep_a_full_agent_from_starting(floor: Floor
     floor.tell(grant())
     assert floor.print_next() == "sending"
     fill(floor)
-    recovered: print_label.Recovered = floor.write(print_label.recover)
+    recovered = floor.write(lambda tx: print_label.recover(tx, floor.bench))
     assert recovered.unknown == 1
     assert floor.types()[-1] == "label.unknown"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from edge_agent.flows import print_label
 from protocols import commands
 from protocols.errors import Rejected
 from protocols.messages import Token
-from tests.support.edge import PRINTED, Floor, cancel, grant
+from tests.support.edge import PLAN, PRINTED, Floor, cancel, grant
 
 SHIPMENT = "DB2026AAAA-1"
 WAYBILL = "WAAAA1"
@@ -201,3 +202,54 @@ def test_a_void_token_cannot_be_reprinted(floor: Floor) -> None:
                 tx, key, operator="演示乙", reason="x", clock_text="08:00", at=floor.bench
             )
         )
+
+
+def test_a_reprint_that_waited_for_paper_still_names_who_asked_and_why(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    floor.tell(commands.Reprint(SHIPMENT, Token(1, 1), "客服甲", "面单破损"))
+    assert floor.print_next(status=PAPER_OUT) == "held"
+    assert floor.bodies("label.held")[0]["reason"] == "paper_out"
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    floor.print_next(PRINTED)
+    started = floor.bodies("label.started")[1]
+    assert (started["operator"], started["reason"]) == ("客服甲", "面单破损")
+
+
+def test_what_a_person_asked_for_before_the_power_cut_waits_for_the_core_too(
+    floor: Floor,
+) -> None:
+    floor.tell(grant())
+    floor.restart()
+    floor.scan(f"TASK-{SHIPMENT}")
+    assert floor.scan("$$PRINT").code == "printing"
+    assert floor.print_next(status=PAPER_OUT) == "held"
+    floor.restart()
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    assert floor.print_next() == "held"
+    assert floor.job(SHIPMENT).job.reason == "boot_without_core"
+
+
+def test_labels_follow_a_printer_that_was_renamed(floor: Floor) -> None:
+    floor.tell(grant())
+    floor.tell(grant("DB2026BBBB-1"))
+    assert floor.print_next(PRINTED) == "confirmed"
+    floor.plan = replace(PLAN, printers=("label-9",), stations={"S1": "label-9"})
+    floor.restart()
+    floor.core_seen = True
+    floor.write(print_label.core_heard)
+    assert floor.read(lambda db: print_label.next_for(db, "label-9")) is not None
+    floor.tell(commands.Reprint(SHIPMENT, Token(1, 1), "客服甲", "面单破损"))
+    assert floor.job(SHIPMENT).printer == "label-9"
+
+
+def test_packing_does_not_put_a_reprint_in_doubt_again(floor: Floor) -> None:
+    floor.tell(grant(print_on="pack", reissue=True, lines={"SKU-A": 1}))
+    floor.scan(f"TASK-{SHIPMENT}")
+    floor.scan("SKU-A")
+    assert floor.scan("$$REPRINT").tone == "ok"
+    assert floor.print_next(status=PAPER_OUT) == "held"
+    floor.scan(f"TASK-{SHIPMENT}")
+    assert floor.scan("SKU-A").code == "packed"
+    floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
+    assert floor.print_next(PRINTED) == "confirmed"
