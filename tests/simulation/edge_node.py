@@ -280,7 +280,8 @@ class EdgeNode:
         label = json.loads(data)
         now_s = asyncio.get_running_loop().time()
         self.papers.setdefault(label["waybill"], []).append(label["mark"])
-        self.truth.papers.append(Paper(self.name, label["waybill"], label["mark"], now_s))
+        paper = Paper(self.name, label["waybill"], label["order"], label["mark"], now_s)
+        self.truth.papers.append(paper)
 
 
 def _at_once(work: Callable[[], bytes]) -> Awaitable[bytes]:

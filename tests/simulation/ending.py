@@ -124,24 +124,31 @@ class Ending:
 
     def _papers(self) -> None:
         """One unmarked paper a number at most; marked ones only when asked for (P6)."""
-        plain: Counter[str] = Counter()
+        plain: Counter[tuple[str, str]] = Counter()
         marked: Counter[str] = Counter()
+        owners: dict[str, set[str]] = {}
         for paper in self.truth.papers:
-            (marked if paper.mark else plain)[paper.waybill] += 1
-        for waybill, count in sorted(plain.items()):
+            owners.setdefault(paper.waybill, set()).add(paper.order)
+            if paper.mark:
+                marked[paper.waybill] += 1
+            else:
+                plain[paper.waybill, paper.order] += 1
+        for (waybill, _), count in sorted(plain.items()):
             if count > 1:
                 raise Violation("P6", f"{waybill} came out {count} times unmarked")
         for waybill, count in sorted(marked.items()):
             self.truth.reached("label_reprinted")
             if count > self.truth.reprints_asked[waybill]:
                 raise Violation("P6", f"{waybill}: {count} copies, fewer asked for")
-        owners = {
-            waybill: {(g.shipment, g.token) for g in seen}
-            for waybill, seen in self.truth.grants.items()
-        }
-        for waybill, who in sorted(owners.items()):
-            if len({shipment for shipment, _ in who}) > 1 and not self.world.restores:
-                raise Violation("P6", f"{waybill} was granted to {sorted(who)}")
+        for waybill, orders in sorted(owners.items()):
+            if len(orders) > 1 and not self._known_to_nobody(waybill):
+                raise Violation("P6", f"{waybill} was printed for {sorted(orders)}")
+
+    def _known_to_nobody(self, waybill: str) -> bool:
+        """Its first use was known to a card that was lost and to a core that was restored: when
+        both memories of a fact are gone no program can have it. The one limit of P6."""
+        agents = {paper.agent for paper in self.truth.papers if paper.waybill == waybill}
+        return self.world.restores > 0 and bool(agents & set(self.world.beeps_at_loss))
 
     def _bad_inputs(self) -> None:
         """Refused at the door, or named in quarantine (P11)."""

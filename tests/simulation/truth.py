@@ -42,6 +42,7 @@ class Paper:
 
     agent: str
     waybill: str
+    order: str
     mark: str
     at_s: float
 
