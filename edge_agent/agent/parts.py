@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.floor_plan import FloorPlan
@@ -17,7 +20,10 @@ from edge_agent.flows.bench import Bench
 from edge_agent.journal.writer import Journal
 from edge_agent.ports import Clock, Ids, LabelMaker, Link, Printer, RunBlocking
 from protocols import limits
+from protocols.errors import Unavailable
 from protocols.topics import STREAMS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class Live:
         self.connected = False
         self.welcomed = False
         self.core_seen = False
+        self.leaving = False
         self.inc = 0
         self.offset: ServerOffset | None = None
         self.batch_max = limits.BATCH_EVENTS_MAX
@@ -115,6 +122,14 @@ class Live:
         if leg is None or leg.epoch != journal.position.epoch:
             return journal.read(upload.oldest_ms)
         return journal.read(lambda db: upload.wall_ms_of(db, leg.epoch_no, sender.acked + 1))
+
+    async def report(self, type_: str, body: Struct, station: str = "") -> None:
+        """Say something on the telemetry stream; when its file is full or broken, go on without."""
+        try:
+            await self.telemetry.write(lambda tx: tx.append(type_, body, station=station))
+        except Unavailable as error:
+            log.warning("telemetry.lost type=%s code=%s", type_, error.code)
+        self.wake_upload["telemetry"].set()
 
     def ring_printers(self) -> None:
         """Labels may have been queued."""

@@ -47,7 +47,7 @@ class PrintWorker:
         """One label from the queue; False when there is none that may go now."""
         live = self._live
         epoch = live.floor.position.epoch
-        if not live.floor.read(lambda db: print_label.may_print(db, epoch)):
+        if live.leaving or not live.floor.read(lambda db: print_label.may_print(db, epoch)):
             return False
         placed = live.floor.read(lambda db: print_label.next_for(db, self._name))
         if placed is None:
@@ -123,5 +123,4 @@ class PrintWorker:
             body = PrinterChanged(printer=self._name, status=status.level.value, reason=status.code)
             log.info("printer.changed printer=%s status=%s reason=%s",
                      self._name, status.level, status.code)  # fmt: skip
-            await self._live.telemetry.write(lambda tx: tx.append("printer.changed", body))
-            self._live.wake_upload["telemetry"].set()
+            await self._live.report("printer.changed", body)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from edge_agent.agent.parts import Live, wait
 from edge_agent.domain import moment, sender
-from edge_agent.flows import greet, receive, upload
+from edge_agent.flows import greet, print_label, receive, upload
 from edge_agent.ports import Connected, Disconnected, LinkEvent, Received
 from protocols import codec, limits, topics
 from protocols.errors import Corrupt, PacklineError, Unavailable
@@ -229,9 +229,11 @@ class Session:
         live.senders["floor"] = sender.start(floor.route.legs, welcome.window)
         live.senders["telemetry"] = sender.start(other.legs, welcome.window)
         live.welcomed = live.core_seen = True
-        log.info("session.welcomed printing=%s released=%d", floor.printing, floor.released)
         for event in live.wake_upload.values():
             event.set()
+        # Only now: a label held meanwhile because the core was not seen yet would wait for ever.
+        released = await live.write(print_label.core_heard)
+        log.info("session.welcomed printing=%s released=%d", floor.printing, released)
         live.ring_printers()
 
     def _reopened(self) -> None:

@@ -55,7 +55,7 @@ class Agent:
             jobs_unknown=recovered.unknown,
             jobs_held=recovered.held,
         )
-        await live.telemetry.write(lambda tx: tx.append("agent.started", started))
+        await live.report("agent.started", started)
         log.info("agent.started boot=%d unknown=%d held=%d",
                  live.floor.boot, recovered.unknown, recovered.held)  # fmt: skip
         try:
@@ -91,7 +91,7 @@ class Agent:
         live.count.scan(answer.tone)
         if answer.refused:
             body = ScanRefused(reason=answer.refused, length=len(code), source=source[:64])
-            live.later(self._tell_refused(body, station))
+            live.later(live.report("scan.refused", body, station))
         return answer
 
     async def refuse_scan(self, station: str, reason: str, source: str) -> Answer:
@@ -99,7 +99,8 @@ class Agent:
         answer = work.unreadable(reason)
         self.live.ports.feedback(station, answer)
         self.live.count.scan(answer.tone)
-        await self._tell_refused(ScanRefused(reason=reason, source=source[:64]), station)
+        body = ScanRefused(reason=reason, source=source[:64])
+        await self.live.report("scan.refused", body, station)
         return answer
 
     async def act(self, act: Act) -> Answer:
@@ -119,15 +120,6 @@ class Agent:
         self.live.ring_printers()
         return answer
 
-    async def _tell_refused(self, body: ScanRefused, station: str) -> None:
-        try:
-            await self.live.telemetry.write(
-                lambda tx: tx.append("scan.refused", body, station=station)
-            )
-        except Unavailable as error:
-            log.warning("telemetry.lost code=%s", error.code)
-        self.live.wake_upload["telemetry"].set()
-
     def _loops(self) -> list[Any]:
         live = self.live
         return [
@@ -139,7 +131,8 @@ class Agent:
         ]
 
     async def _farewell(self) -> None:
-        """Let a label that is on its way arrive, and tell the core that we leave."""
+        """Let a label that is on its way arrive, begin no other, and tell the core we leave."""
+        self.live.leaving = True
         if self.live.connected:
             self.session.say_state(on=False)
         try:

@@ -28,10 +28,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
-    """What the floor's part of a welcome came to. `released` labels queue again."""
+    """What the floor's part of a welcome came to; `printing`: nothing is left to resynchronise."""
 
     route: Route
-    released: int = 0
     printing: bool = False
 
 
@@ -77,8 +76,7 @@ def welcome_floor(tx: Tx, welcome: Welcome) -> Greeted:
         return Greeted(route)
     if not welcome.resync:
         bench.set_resynced(tx.db, tx.head.epoch)
-    released = print_label.core_heard(tx)
-    return Greeted(route, released, print_label.may_print(tx.db, tx.head.epoch))
+    return Greeted(route, print_label.may_print(tx.db, tx.head.epoch))
 
 
 def welcome_stream(tx: Tx, welcome: Welcome, stream: str) -> Route:

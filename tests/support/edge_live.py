@@ -16,11 +16,15 @@ from tests.support.edge import Floor
 
 @dataclass
 class HandPrinter:
-    """Says what it is told to say; `sent` are the labels that came out."""
+    """Says what it is told to say; `sent` are the labels that began, `gate` lets them end."""
 
     says: PrinterStatus = READY
     sent: list[bytes] = field(default_factory=list)
     asked: int = 0
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def status(self) -> PrinterStatus:
         self.asked += 1
@@ -30,6 +34,7 @@ class HandPrinter:
         if not before_first_byte():
             return SendOutcome(0, len(data), self.says, error="not_allowed")
         self.sent.append(data)
+        await self.gate.wait()
         return SendOutcome(len(data), len(data), READY, printed=True)
 
     async def close(self) -> None:

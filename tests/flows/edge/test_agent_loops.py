@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from edge_agent.agent import printing
+from edge_agent.agent import Agent, printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
-from edge_agent.flows import purge
+from edge_agent.flows import greet, print_label, purge
 from edge_agent.journal import rows
+from protocols import chain
+from protocols.messages import StreamHave, Welcome
 from tests.support.edge import Floor, cancel, grant
-from tests.support.edge_live import HandPrinter, live_of, until
+from tests.support.edge_live import HandPrinter, live_of, ports_of, until
 
 SHIPMENT = "DB2026AAAA-1"
 PAPER_OUT = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
@@ -80,3 +82,66 @@ async def test_a_printer_is_looked_after_while_the_stations_never_rest(
 
         await until(scanned_again)
     assert len(printer.sent) == 1
+
+
+async def test_telemetry_without_room_does_not_stop_the_floor(
+    floor: Floor, telemetry: Floor
+) -> None:
+    telemetry.core = telemetry.open(quota_bytes=telemetry.core.used_bytes)
+    floor.tell(grant())
+    printer = HandPrinter()
+    agent = Agent(floor.plan, ports_of(floor, telemetry, printer))
+    agent.live.core_seen = True
+    async with running(agent.run()):
+        await agent.ready.wait()
+        assert (await agent.scan("S1", "6900000000000", "gun")).code == "code_unknown"
+        assert (await agent.scan("S1", f"TASK-{SHIPMENT}", "gun")).tone == "ok"
+        floor.write(print_label.core_heard)
+        agent.live.ring_printers()
+        await until(lambda: bool(printer.sent))
+
+
+async def test_leaving_the_agent_begins_no_label(floor: Floor, telemetry: Floor) -> None:
+    floor.tell(grant())
+    floor.tell(grant("DB2026BBBB-1"))
+    printer = HandPrinter()
+    printer.gate.clear()
+    live = live_of(floor, telemetry, printer)
+    async with running(printing.PrintWorker(live, "label-1").run()):
+        await until(lambda: bool(printer.sent))
+        live.leaving = True
+        printer.gate.set()
+        await until(lambda: not live.printing)
+        live.ring_printers()
+        await until(lambda: str(floor.job(SHIPMENT).job.state) == "confirmed")
+    assert len(printer.sent) == 1
+    assert str(floor.job("DB2026BBBB-1").job.state) == "queued"
+
+
+async def test_a_label_held_just_before_the_welcome_prints_after_it(
+    floor: Floor, telemetry: Floor
+) -> None:
+    """The printer's commit may stand between the welcome's own commit and its last step."""
+    floor.tell(grant())
+    floor.core_seen = False
+    live = live_of(floor, telemetry, HandPrinter())
+    session = Session(live)
+    live.connected = True
+    session._asked.add(1)
+    have = {
+        name: StreamHave(name, journal.position.epoch, 0, chain.genesis(
+            "sha-1", name, journal.position.epoch).hex())
+        for name, journal in live.ports.journals.items()
+    }  # fmt: skip
+    welcome = Welcome(1, 1, live.inc, 0, 1, list(have.values()))
+    plain_write = live.write
+
+    async def write(work: Any) -> Any:
+        result = await plain_write(work)
+        if isinstance(result, greet.Greeted):
+            assert floor.print_next() == "held"
+        return result
+
+    live.write = write  # type: ignore[method-assign]
+    await session._welcome(welcome)
+    assert str(floor.job(SHIPMENT).job.state) == "queued"
