@@ -3,8 +3,8 @@
 `CommitCore` has no thread: it turns a list of commands into one transaction and a result each, and
 is what the simulation runs. `Committer` is the thin thread around it with two lanes, so that heavy
 work (event batches, order files, sweeps) never delays a light command. Nothing is answered before
-the commit. On a database error the batch is replayed one by one; a command that trips an assertion
-fails alone (DESIGN §5).
+the commit. When a batch cannot be written it is replayed one by one; a command that trips an
+assertion, or any other fault of ours, fails alone (DESIGN §5).
 """
 
 from __future__ import annotations
@@ -88,20 +88,20 @@ class CommitCore:
         self._replay_goals: dict[str, dict[str, int]] = {}
 
     def commit(self, commands: Sequence[Any]) -> Committed:
-        """Fold and commit; on a database error once more, one by one."""
+        """Fold and commit; when the whole cannot be committed once more, one by one."""
         try:
             return self._commit(commands)
-        except DBAPIError as error:
+        except Exception as error:
             if len(commands) == 1:
-                return Committed([_unavailable(error)])
+                return Committed([_outcome(error)])
         results: list[Any] = []
         touched: set[str] = set()
         wake = calls = False
         for command in commands:
             try:
                 done = self._commit([command])
-            except DBAPIError as error:
-                results.append(_unavailable(error))
+            except Exception as error:
+                results.append(_outcome(error))
                 continue
             results.append(done.results[0])
             touched |= done.touched_agents
@@ -169,11 +169,9 @@ class CommitCore:
         except PacklineError as error:
             ws.rollback(mark)
             return error
-        except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
             ws.rollback(mark)
-            ws.quarantine(
-                f"command:{type(command).__name__}", "assertion", "", repr(error)[:500], ""
-            )
+            ws.quarantine_bug(f"command:{type(command).__name__}", error)
             return error
 
 
@@ -333,5 +331,8 @@ def _is_busy(error: BaseException) -> bool:
     return "locked" in text or "40001" in text or "40P01" in text or "deadlock" in text
 
 
-def _unavailable(error: DBAPIError) -> Unavailable:
+def _outcome(error: Exception) -> Exception:
+    """What the caller of a command gets whose commit failed."""
+    if not isinstance(error, DBAPIError):
+        return error
     return Unavailable("database", "数据库暂时不可用", str(error.orig)[:200])

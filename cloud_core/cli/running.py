@@ -32,6 +32,7 @@ from protocols.errors import PacklineError, Rejected
 
 CORE_USER = "core"
 BROKER_SECRETS = "broker-secrets.json"
+_SWEEPS_MAX = 10_000
 
 
 def register(group: click.Group) -> None:
@@ -146,11 +147,15 @@ def examine(context: click.Context, as_json: bool) -> None:
 def sweep(context: click.Context) -> None:
     """立即处理到期的派单、待分配与清除。Look at every deadline once, now."""
     with core_of(context) as wired:
-        done = run(wired.committer.submit(Sweep(parked=True, purge=True)))
-        click.echo(
-            f"超时派单 {done.expired}，重新分配 {done.unparked}，补发授权 {done.granted}，"
-            f"清除 {done.purged}"
-        )
+        place, counts = None, [0, 0, 0, 0]
+        for _ in range(_SWEEPS_MAX):
+            done = run(wired.committer.submit(Sweep(parked_after=place)))
+            place = done.parked_after
+            found = (done.expired, done.unparked, done.granted, done.purged)
+            counts = [sum(pair) for pair in zip(counts, found, strict=True)]
+            if not done.more:
+                break
+        click.echo("超时派单 {}，重新分配 {}，补发授权 {}，清除 {}".format(*counts))
 
 
 @click.command("broker-config")

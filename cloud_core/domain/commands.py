@@ -88,7 +88,7 @@ class GreetAgent:
 
 @dataclass(frozen=True, slots=True)
 class SeeAgent:
-    """A birth, heartbeat or will. Result: None."""
+    """A birth, heartbeat or will. Result: whether the agent is on now."""
 
     site: str
     agent: str
@@ -135,11 +135,13 @@ class StopOrder:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Look at deadlines and, when asked, at parked shipments and at what must be forgotten;
-    at most `limit` rows of each."""
+    at most `limit` rows of each. Result: `flows.sweep.Swept`."""
 
     parked: bool = True
     purge: bool = True
     limit: int = 200
+    parked_after: tuple[int, int, str] | None = None
+    """The place (priority, paid_ms, id) in the line of parked shipments to go on behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,11 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
                 f"raw:{command.raw_id}#{position} {incoming.event.native_id}",
             )
             result, order_id = error.code, ""
+        except Exception as error:  # our bug: this order alone
+            ws.rollback(mark)
+            ref = f"raw:{command.raw_id}#{position} {incoming.event.native_id}"
+            ws.quarantine_bug(f"channel:{command.channel}", error, ref)
+            result, order_id = "assertion", ""
         results.append(result)
         order_ids.append(order_id)
     if command.raw_id is not None:

@@ -94,11 +94,11 @@ def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:
     taken = ws.pools.setdefault(shipment.carrier, [])
     while True:
         if not taken:
-            taken.extend(ws.fetch.free_waybills(shipment.carrier, _POOL_PAGE))
-            taken[:] = [w for w in taken if not _used(ws, w)]
-            taken.reverse()
-        if not taken:
-            return None
+            behind = ws.pool_ends.get(shipment.carrier, "")
+            taken.extend(reversed(ws.fetch.free_waybills(shipment.carrier, behind, _POOL_PAGE)))
+            if not taken:
+                return None
+            ws.pool_ends[shipment.carrier] = taken[0].number
         free = taken.pop()
         if not _used(ws, free) and carrier.is_number(free.number):
             break
@@ -118,7 +118,7 @@ def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:
 
 
 _POOL_PAGE = 600
-"""Free numbers read at a time; more than one commit can draw."""
+"""Free numbers read at a time; a commit that draws more reads on behind them."""
 
 
 def _used(ws: WorkingSet, waybill: Waybill) -> bool:

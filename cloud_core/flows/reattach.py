@@ -42,9 +42,13 @@ def reattach(
     if info is None or state is None:
         _unknown(ws, agent, event, body, info.warehouse if info else "")
         return None
+    order = ws.order_by_native(body.channel, body.native_id)
+    if order is None and ws.orders.get(body.order) is not None:  # another shop's order has this id
+        _unknown(ws, agent, event, body, info.warehouse)
+        return None
     if known is not None and known.state == "offered":
         release(ws, known, "moved")
-    order = ws.order_by_native(body.channel, body.native_id) or _order(ws, body)
+    order = order or _order(ws, body)
     _give_way(ws, order, agent, body.shipment)
     if ws.lines.get(order.id) is None:
         ws.lines.put(

@@ -171,17 +171,11 @@ def _record_row(
             f"{command.epoch}#{seq}",
             row,
         )
-    except AssertionError as error:
+    except Exception as error:  # our bug: this row alone, or the agent would send it for ever
         ws.rollback(mark)
         code = "assertion"
-        ws.quarantine(
-            f"agent:{command.agent}/{command.stream}",
-            code,
-            "",
-            f"内部断言失败 {error}",
-            f"{command.epoch}#{seq}",
-            row,
-        )
+        source = f"agent:{command.agent}/{command.stream}"
+        ws.quarantine_bug(source, error, f"{command.epoch}#{seq}", row)
     ws.appended.append(EventRow(stream.id, seq, digest, kind[:48], row, at_ms, code))
     return code
 

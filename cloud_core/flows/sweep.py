@@ -6,14 +6,17 @@ personal data is forgotten. Bounded work a call; what is left over waits for the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Sweep
 from cloud_core.domain.policy import HOUR_MS
+from cloud_core.domain.rows import Shipment
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import is_reachable, own, take_back
+from cloud_core.flows.recover import finish_if_done
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Purge
@@ -28,18 +31,19 @@ class Swept:
     granted: int
     purged: int
     more: bool
+    parked_after: tuple[int, int, str] | None
+    """Where the next sweep goes on along the line of parked shipments; None at its end."""
 
 
 def sweep(ws: WorkingSet, command: Sweep) -> Swept:
     """Look at every deadline once."""
     expired = _expire_offers(ws, command.limit)
-    unparked = _retry_parked(ws, command.limit) if command.parked else 0
+    unparked, place = _retry_parked(ws, command) if command.parked else (0, None)
     granted = _retry_waiting(ws, command.limit) if command.parked else 0
     purged = _purge(ws, command.limit) if command.purge else 0
     _watch_agents(ws)
-    return Swept(
-        expired, unparked, granted, purged, max(expired, unparked, granted, purged) >= command.limit
-    )
+    more = max(expired, granted, purged) >= command.limit or place is not None
+    return Swept(expired, unparked, granted, purged, more, place)
 
 
 def _expire_offers(ws: WorkingSet, limit: int) -> int:
@@ -54,22 +58,43 @@ def _expire_offers(ws: WorkingSet, limit: int) -> int:
             or shipment.deadline_ms > ws.now_ms
         ):
             continue
-        own(ws, take_back(ws, shipment, "timeout"))
-        count += 1
+        count += _alone(ws, shipment, _move_on)
     return count
 
 
-def _retry_parked(ws: WorkingSet, limit: int) -> int:
-    if ws.recovering:
+def _alone(ws: WorkingSet, shipment: Shipment, step: Callable[[WorkingSet, Shipment], bool]) -> int:
+    """Do one step with one shipment; 1 if it helped. A bug of ours stops at this shipment."""
+    mark = ws.savepoint()
+    try:
+        return int(step(ws, shipment))
+    except Exception as error:
+        ws.rollback(mark)
+        ws.quarantine_bug(f"sweep:{shipment.id}", error)
         return 0
+
+
+def _move_on(ws: WorkingSet, shipment: Shipment) -> bool:
+    own(ws, take_back(ws, shipment, "timeout"))
+    return True
+
+
+def _retry_parked(ws: WorkingSet, command: Sweep) -> tuple[int, tuple[int, int, str] | None]:
+    """Try one stretch of the line of parked shipments; how many moved and where to go on.
+
+    The line is walked to its end: those in front may wait for goods that never come.
+    """
+    if ws.recovering:
+        finish_if_done(ws)  # an agent that was missing may have been disabled meanwhile
+    if ws.recovering:
+        return 0, None
     count = 0
-    for shipment_id in ws.fetch.parked(limit):
+    line = ws.fetch.parked(command.parked_after, command.limit)
+    for *_, shipment_id in line:
         shipment = ws.shipments.get(shipment_id)
         if shipment is None or not shipment.parked or shipment.stop:
             continue
-        if not own(ws, shipment).parked:
-            count += 1
-    return count
+        count += _alone(ws, shipment, lambda ws, parked: not own(ws, parked).parked)
+    return count, line[-1] if len(line) == command.limit else None
 
 
 def _retry_waiting(ws: WorkingSet, limit: int) -> int:
@@ -77,18 +102,25 @@ def _retry_waiting(ws: WorkingSet, limit: int) -> int:
     if ws.recovering:
         return 0
     count = 0
-    for shipment_id in ws.fetch.waiting_for_waybill(limit):
-        shipment = ws.shipments.get(shipment_id)
-        if shipment is None or shipment.state != "offered" or shipment.stop:
-            continue
-        if shipment.token_epoch != ws.core_epoch:
-            # Accepted in a life this core forgot: a number may have been drawn there.
-            own(ws, take_back(ws, shipment, "recovered"))
-            count += 1
-        elif grant(ws, shipment, actor="core").state == "granted":
-            ws.close_alarm("waybill_pool_empty", shipment.carrier)
-            count += 1
+    for carrier in ws.fetch.carriers_waited_for():
+        waiting = ws.fetch.waiting_for_waybill(carrier, limit)
+        helped = [
+            _alone(ws, s, _try_again) for s in map(ws.shipments.get, waiting) if s is not None
+        ]
+        count += sum(helped)
+        if all(helped) and len(waiting) < limit:  # nobody waits any more
+            ws.close_alarm("waybill_pool_empty", carrier)
     return count
+
+
+def _try_again(ws: WorkingSet, shipment: Shipment) -> bool:
+    if shipment.state != "offered" or not shipment.waiting or shipment.stop:
+        return False
+    if shipment.token_epoch != ws.core_epoch:
+        # Accepted in a life this core forgot: a number may have been drawn there.
+        own(ws, take_back(ws, shipment, "recovered"))
+        return True
+    return grant(ws, shipment, actor="core").state == "granted"
 
 
 def _purge(ws: WorkingSet, limit: int) -> int:

@@ -10,6 +10,8 @@ from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store.reading import many, parts, selecting
 
+ParkedPlace = tuple[int, int, str]
+"""Where a parked shipment stands in line: (priority, paid_ms, id)."""
 _OUTBOX = selecting(t.outbox, r.OutboxRow)
 
 
@@ -31,25 +33,30 @@ class DueFetch:
             ).scalars()
         )
 
-    def parked(self, limit: int) -> list[str]:
-        """Parked shipments, the most urgent first, then by payment time."""
+    def parked(self, after: ParkedPlace | None, limit: int) -> list[ParkedPlace]:
+        """Parked shipments behind a place, the most urgent first, then by payment time."""
         c = t.shipment.c
-        return list(
-            self.connection.execute(
-                select(c.id)
-                .where(c.parked != "")
-                .order_by(c.priority.desc(), c.paid_ms, c.id)
-                .limit(limit)
-            ).scalars()
-        )
+        wanted = select(c.priority, c.paid_ms, c.id).where(c.parked != "")
+        if after is not None:
+            urgent, paid_ms, name = after
+            later = or_(c.paid_ms > paid_ms, and_(c.paid_ms == paid_ms, c.id > name))
+            wanted = wanted.where(or_(c.priority < urgent, and_(c.priority == urgent, later)))
+        wanted = wanted.order_by(c.priority.desc(), c.paid_ms, c.id).limit(limit)
+        return [(row[0], row[1], row[2]) for row in self.connection.execute(wanted)]
 
-    def waiting_for_waybill(self, limit: int) -> list[str]:
-        """Accepted shipments without a number, oldest payment first."""
+    def carriers_waited_for(self) -> list[str]:
+        """Carriers for whose numbers accepted shipments wait."""
+        c = t.shipment.c
+        wanted = select(c.carrier).where(c.state == "offered", c.waiting != "").distinct()
+        return sorted(self.connection.execute(wanted).scalars())
+
+    def waiting_for_waybill(self, carrier: str, limit: int) -> list[str]:
+        """Accepted shipments without a number of this carrier, oldest payment first."""
         c = t.shipment.c
         return list(
             self.connection.execute(
                 select(c.id)
-                .where(c.state == "offered", c.waiting != "")
+                .where(c.state == "offered", c.waiting != "", c.carrier == carrier)
                 .order_by(c.paid_ms, c.id)
                 .limit(limit)
             ).scalars()

@@ -315,13 +315,11 @@ class SqlFetch(DueFetch):
             for row in self._many(_STOCK.where(t.stock.c.sku.in_(part)), r.Stock)
         ]
 
-    def free_waybills(self, carrier: str, limit: int) -> list[r.Waybill]:
-        """The next free numbers of a carrier, in order."""
+    def free_waybills(self, carrier: str, behind: str, limit: int) -> list[r.Waybill]:
+        """The next free numbers of a carrier behind a number, in order."""
         c = t.waybill.c
-        return self._many(
-            _WAYBILL.where(c.carrier == carrier, c.state == "free").order_by(c.number).limit(limit),
-            r.Waybill,
-        )
+        free = _WAYBILL.where(c.carrier == carrier, c.state == "free", c.number > behind)
+        return self._many(free.order_by(c.number).limit(limit), r.Waybill)
 
     def agent_load(self) -> dict[str, int]:
         """Open shipments per agent."""

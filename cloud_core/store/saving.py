@@ -168,17 +168,14 @@ def _save_hold_lines(connection: Connection, mark: str, ws: WorkingSet) -> None:
 
 def _save_alarms(connection: Connection, mark: str, ws: WorkingSet) -> None:
     new, changed = ws.alarms.changes()
-    fresh = [
-        (a.kind, a.key, a.opened_ms, a.closed_ms, a.count, a.text)
-        for a in [*new, *(c for c in changed if c.id == 0)]
-    ]
+    fresh = [(a.kind, a.key, a.opened_ms, a.closed_ms, a.count, a.text) for a in new]
     if fresh:
         connection.exec_driver_sql(
             "INSERT INTO alarm (kind, key, opened_ms, closed_ms, count, text) "  # noqa: S608
             f"VALUES ({', '.join([mark] * 6)})",
             fresh,
         )
-    known = [(a.closed_ms, a.count, a.text, a.id) for a in changed if a.id != 0]
+    known = [(a.closed_ms, a.count, a.text, a.id) for a in changed]
     if known:
         connection.exec_driver_sql(
             f"UPDATE alarm SET closed_ms = {mark}, count = {mark}, text = {mark} "  # noqa: S608

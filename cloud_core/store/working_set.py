@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from msgspec.structs import replace
+from sqlalchemy.exc import DBAPIError
 
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
@@ -124,6 +125,7 @@ class WorkingSet:
         self.carrier = carrier
         self.track_token = track_token
         self.pools: dict[str, list[Waybill]] = {}
+        self.pool_ends: dict[str, str] = {}
         self.orders: Rows[Order] = Rows(lambda r: r.id, fetch.order, undo)
         self.contacts: Rows[Contact] = Rows(lambda r: r.order_id, fetch.contact, undo)
         self.shipments: Rows[Shipment] = Rows(lambda r: r.id, fetch.shipment, undo)
@@ -344,13 +346,24 @@ class WorkingSet:
         self.appended.append(Quarantine(self.now_ms, source, code, field, message, ref, body))
         self.alarm("quarantine", source, f"{message}（{code}）")
 
+    def quarantine_bug(
+        self, source: str, error: Exception, ref: str = "", body: bytes | None = None
+    ) -> None:
+        """Keep what tripped one of our own assertions; its neighbours go on.
+
+        Called with a failure of the database it raises that again: the whole commit has failed.
+        """
+        if isinstance(error, DBAPIError):
+            raise error
+        self.quarantine(source, "assertion", "", f"内部错误 {error!r}"[:500], ref, body)
+
     def alarm(self, kind: str, key: str, text: str) -> None:
         """Open an alarm, or count it up if it is open."""
         row = self.alarms.get((kind, key))
-        if row is None or row.closed_ms is not None:
+        if row is None:
             self.alarms.put(Alarm(0, kind, key, self.now_ms, None, 1, text))
-        else:
-            self.alarms.put(replace(row, count=row.count + 1, text=text))
+        else:  # one that was closed in this very commit stays the same alarm
+            self.alarms.put(replace(row, closed_ms=None, count=row.count + 1, text=text))
 
     def close_alarm(self, kind: str, key: str) -> None:
         """Close an alarm if it is open."""
