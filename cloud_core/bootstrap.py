@@ -167,6 +167,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
             reads.open_messages,
             reads.due_calls,
             partial(reads.desired_config, personal_hours=knobs.policy.personal_hours),
+            reads.unconfirmed,
         ),
         prepare=ingest.prepare,
         write_back=ports.write_back,
@@ -301,6 +302,7 @@ async def serve(settings: Settings, ready: Callable[[str], None] | None = None) 
         listener = _listen(settings)
         config = uvicorn.Config(
             create_app(wired.doors), log_config=None, access_log=False, lifespan="off",
+            proxy_headers=False,  # which proxies may name a caller is our setting, not uvicorn's
             server_header=False, timeout_graceful_shutdown=5, h11_max_incomplete_event_size=65_536,
         )  # fmt: skip
         server = uvicorn.Server(config)

@@ -8,10 +8,11 @@ this class on virtual time with a faulty line.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from msgspec import Raw
@@ -19,18 +20,17 @@ from msgspec import Raw
 from cloud_core.committer import Committed
 from cloud_core.domain import commands as c
 from cloud_core.domain.rows import RawMessage, ShopCall
+from cloud_core.flows.hear import command_of
 from cloud_core.ports import Clock, Connected, Disconnected, Link, Received, WriteBack
 from protocols import codec, limits, topics
 from protocols.errors import Corrupt, PacklineError, Rejected, Unavailable
 from protocols.messages import (
-    AgentState,
-    Batch,
     Command,
     CoreState,
     DesiredConfig,
-    Hello,
 )
 
+R = TypeVar("R")
 _log = structlog.get_logger()
 
 HANDLING_MAX = 256
@@ -76,6 +76,8 @@ class Reads:
     """Up to n write-backs due at a time in ms."""
     desired_config: Callable[[str], DesiredConfig | None]
     """What an agent should be."""
+    unconfirmed: Callable[[Sequence[str]], list[str]]
+    """Which of these agents have commands they have not confirmed."""
 
 
 Prepare = Callable[[int, RawMessage], Sequence[c.ApplyShopEvents | c.QuarantineInput]]
@@ -101,7 +103,7 @@ class Core:
         self._clock, self._pace, self._sleep = clock, pace, sleep
         self._online: dict[str, str] = {}
         self._due: dict[str, bool] = {}
-        self._empty_draws: dict[str, int] = {}
+        self._tries: dict[int, int] = {}
         self._work = asyncio.Event()
         self._messages = asyncio.Event()
         self._calls = asyncio.Event()
@@ -176,22 +178,25 @@ class Core:
         except Unavailable as error:
             _log.info("link.subscribe_failed", code=error.code)
             return
-        epoch, inc = self._say_state()
-        _log.info("link.up", core_epoch=epoch, inc=inc)
+        self._say_state()
+        _log.info("link.up")
         # What was drawn while the line was down went nowhere; agents that stayed connected say no
         # hello, so their commands are sent again now instead of at the next round.
         for agent in self._online:
             self._due[agent] = True
         self._work.set()
 
-    def _say_state(self) -> tuple[int, int]:
-        """Publish which life of the core this is; (core_epoch, incarnation)."""
-        epoch, inc = self._reads.core_state()
+    def _say_state(self) -> None:
+        """Publish which life of the core this is."""
+        try:
+            epoch, inc = self._reads.core_state()
+        except Unavailable as error:
+            _log.info("read.failed", code=error.code)  # said again in a minute
+            return
         state = CoreState(
             limits.VERSION, on=True, core_epoch=epoch, inc=inc, srv_ms=self._clock.now_ms()
         )
         self._link.publish(topics.CORE_STATE_TOPIC, codec.encode(state), retain=True)
-        return epoch, inc
 
     def _handle(self, message: Received) -> None:
         """Submit one message without waiting, so that the order of arrival is kept."""
@@ -199,20 +204,22 @@ class Core:
         try:
             topic = topics.parse(message.topic)
             source = f"agent:{topic.agent}"
-            command = _command_of(topic, message.payload)
-            if isinstance(command, c.SeeAgent):
-                self._note_presence(topic, command.state)
-            future = self._committer.post(command)
+            future = self._committer.post(command_of(topic, message.payload))
         except (Corrupt, Rejected) as error:
             self._refuse(source, error, message.payload)
             return
         except Unavailable:
             self._handling.release()  # no answer: the agent sends it again
             return
+        except Exception as error:  # our bug: the messages behind it must still be heard
+            _log.error("message.tripped", source=source, exc_info=error)
+            self._refuse(source, _tripped(error), message.payload)
+            return
         future.add_done_callback(partial(self._answer, topic, message.payload))
 
-    def _note_presence(self, topic: topics.Topic, state: AgentState) -> None:
-        if state.on:
+    def _note_presence(self, topic: topics.Topic, *, online: bool) -> None:
+        """Commands go to agents whose presence was committed: known, and of that site."""
+        if online:
             self._online[topic.agent] = topic.site
         else:
             self._online.pop(topic.agent, None)
@@ -228,8 +235,10 @@ class Core:
         if error is not None:
             code = error.code if isinstance(error, PacklineError) else type(error).__name__
             _log.info("message.failed", agent=topic.agent, channel=topic.channel, code=code)
+        elif topic.channel == "st":
+            self._note_presence(topic, online=future.result())
         elif topic.channel == "hello":
-            self._online[topic.agent] = topic.site
+            self._note_presence(topic, online=True)
             self._publish(topic, "welcome", future.result())
             self._configure(topic)
             self._due[topic.agent] = True
@@ -239,7 +248,11 @@ class Core:
 
     def _configure(self, topic: topics.Topic) -> None:
         """Publish what the agent should be, retained: it applies what is newer."""
-        config = self._reads.desired_config(topic.agent)
+        try:
+            config = self._reads.desired_config(topic.agent)
+        except Unavailable as error:
+            _log.info("read.failed", agent=topic.agent, code=error.code)
+            return
         if config is not None:
             where = topics.down(topic.site, topic.agent, "cfg")
             self._link.publish(where, codec.encode(config), retain=True)
@@ -263,8 +276,7 @@ class Core:
 
     def _refused(self, future: asyncio.Future[Any]) -> None:
         self._handling.release()
-        if not future.cancelled() and future.exception() is not None:
-            _log.info("quarantine.failed", error=type(future.exception()).__name__)
+        _quietly(future)
 
     # --- commands out --------------------------------------------------------------------------
 
@@ -285,10 +297,9 @@ class Core:
             drawn = await self._committer.submit(
                 c.DrawCommands(agent, COMMANDS_AT_ONCE, resend_ms, everything)
             )
-        except PacklineError as error:
-            _log.info("commands.failed", agent=agent, code=error.code)
+        except Exception as error:
+            _log.info("commands.failed", agent=agent, code=_code(error))
             return
-        self._empty_draws[agent] = 0 if drawn else self._empty_draws.get(agent, 0) + 1
         topic = topics.down(site, agent, "cmd")
         for out in drawn:
             self._publish_command(topic, out)
@@ -302,9 +313,9 @@ class Core:
         try:
             self._link.publish(topic, codec.encode_message(command))
         except Corrupt as error:  # larger than a message may be: people must see it
-            self._committer.post(
-                c.QuarantineInput(f"command:{out.id}", error.code, "", error.zh, b"")
-            )
+            too_large = c.QuarantineInput(f"command:{out.id}", error.code, "", error.zh, b"")
+            with contextlib.suppress(Unavailable):
+                self._committer.post(too_large).add_done_callback(_quietly)
 
     async def _resend(self) -> None:
         rounds = 0
@@ -314,11 +325,10 @@ class Core:
             if rounds % STATE_EVERY_ROUNDS == 0:
                 # An agent that missed the first one would never say hello to this life.
                 self._say_state()
-            for agent in self._online:
-                # One empty draw may mean "sent a moment ago"; after two nothing is unconfirmed,
-                # and new commands announce themselves.
-                if self._empty_draws.get(agent, 0) < 2:
-                    self._due.setdefault(agent, False)
+            # Asked of the database, not remembered: a verb of the command line beside us may have
+            # queued a command, and one that was sent may have been lost on its way.
+            for agent in self._read(self._reads.unconfirmed, list(self._online)):
+                self._due.setdefault(agent, False)
             if self._due:
                 self._work.set()
 
@@ -326,47 +336,75 @@ class Core:
 
     async def _sweep(self) -> None:
         parked_ms = purge_ms = 0
+        place: tuple[int, int, str] | None = None
         while True:
             now_ms = self._clock.now_ms()
-            parked = self._parked.is_set() or now_ms - parked_ms >= self._pace.parked_s * 1000
+            parked = (
+                place is not None
+                or self._parked.is_set()
+                or now_ms - parked_ms >= self._pace.parked_s * 1000
+            )
             purge = now_ms - purge_ms >= self._pace.purge_s * 1000
-            self._parked.clear()
+            if place is None:  # what arrives while the line is walked starts another walk
+                self._parked.clear()
             parked_ms = now_ms if parked else parked_ms
             purge_ms = now_ms if purge else purge_ms
+            command = c.Sweep(parked=parked, purge=purge, parked_after=place)
+            place, more = None, False
             try:
-                swept = await self._committer.submit(c.Sweep(parked=parked, purge=purge))
-                if swept.more:
-                    self._parked.set()
-            except PacklineError as error:
-                _log.info("sweep.failed", code=error.code)
-            await self._wait(self._parked, self._pace.sweep_s)
+                swept = await self._committer.submit(command)
+                place, more = swept.parked_after, swept.more
+            except Exception as error:
+                _log.info("sweep.failed", code=_code(error))
+            if place is None and more:
+                self._parked.set()
+            if place is None:
+                await self._wait(self._parked, self._pace.sweep_s)
 
     # --- orders in -----------------------------------------------------------------------------
 
     async def _ingest(self) -> None:
         while True:
             self._messages.clear()
-            messages = self._reads.open_messages(_MESSAGES_AT_ONCE)
+            messages = self._read(self._reads.open_messages, _MESSAGES_AT_ONCE)
             for message in messages:
                 await self._process(message)
             if len(messages) < _MESSAGES_AT_ONCE:
                 await self._wait(self._messages, self._pace.ingest_s)
 
     async def _process(self, message: RawMessage) -> None:
-        """Apply one stored message; a failure leaves it stored for the next round."""
+        """Apply one stored message; a failure leaves it stored for the next round.
+
+        One that trips us again and again goes to quarantine: those behind it must not wait (P11).
+        """
         try:
             for command in self._prepare(message.id, message):
                 await self._committer.submit(command)
-        except PacklineError as error:
-            _log.info("message.failed", raw=message.id, channel=message.channel, code=error.code)
+            self._tries.pop(message.id, None)
+        except Exception as error:
+            _log.info("message.failed", raw=message.id, channel=message.channel, code=_code(error))
+            if not isinstance(error, Unavailable):
+                await self._count_try(message, error)
             await self._sleep(self._pace.ingest_s)
+
+    async def _count_try(self, message: RawMessage, error: Exception) -> None:
+        tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
+        if tries < _TRIES_MAX:
+            return
+        source, why = f"channel:{message.channel}", _tripped(error)
+        put_aside = c.QuarantineInput(source, why.code, why.field, why.zh, b"", message.id)
+        try:
+            await self._committer.submit(put_aside)
+            self._tries.pop(message.id, None)
+        except Exception as failed:
+            _log.info("quarantine.failed", error=_code(failed))
 
     # --- shops ---------------------------------------------------------------------------------
 
     async def _call_shops(self) -> None:
         while True:
             self._calls.clear()
-            calls = self._reads.due_calls(_CALLS_AT_ONCE, self._clock.now_ms())
+            calls = self._read(self._reads.due_calls, _CALLS_AT_ONCE, self._clock.now_ms())
             if calls:
                 await asyncio.gather(*(self._call(call) for call in calls))
             if len(calls) < _CALLS_AT_ONCE:
@@ -384,8 +422,16 @@ class Core:
                     0 if answer.done else self._clock.now_ms() + int(retry_s * 1000),
                 )
             )
-        except PacklineError as error:
-            _log.info("call.failed", id=call.id, code=error.code)
+        except Exception as error:
+            _log.info("call.failed", id=call.id, code=_code(error))
+
+    def _read(self, read: Callable[..., list[R]], *values: Any) -> list[R]:
+        """What a loop looks for; nothing while the database cannot answer, it looks again."""
+        try:
+            return read(*values)
+        except Unavailable as error:
+            _log.info("read.failed", code=error.code)
+            return []
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """Wait until the event or the time, by the loop's own clock."""
@@ -399,37 +445,22 @@ class Core:
 _MESSAGES_AT_ONCE = 16
 _CALLS_AT_ONCE = 16
 _RETRY_S_MAX = 600.0
+_TRIES_MAX = 3
+"""Times a stored message may trip us before it is put aside."""
 
 
-def _command_of(topic: topics.Topic, payload: bytes) -> Any:
-    """The command an agent's message stands for. Raises `Corrupt`."""
-    if topic.direction != "up":
-        raise Corrupt("direction", "消息方向不对", "message in the wrong direction", field="topic")
-    site, agent = topic.site, topic.agent
-    if topic.channel == "st":
-        state = codec.decode(payload, AgentState)
-        _check_sender(agent, state.a)
-        return c.SeeAgent(site, agent, state)
-    if topic.channel == "hello":
-        hello = codec.decode(payload, Hello)
-        _check_sender(agent, hello.a)
-        return c.GreetAgent(site, agent, hello)
-    batch = codec.decode(payload, Batch)
-    _check_sender(agent, batch.a)
-    return c.RecordBatch(
-        site,
-        agent,
-        topics.stream_of(topic.channel),
-        batch.e,
-        batch.s,
-        bytes.fromhex(batch.h),
-        tuple(bytes(row) for row in batch.ev),
-        batch.skip_from,
-    )
+def _code(error: Exception) -> str:
+    return error.code if isinstance(error, PacklineError) else type(error).__name__
 
 
-def _check_sender(agent: str, said: str) -> None:
-    if agent != said:
-        raise Corrupt(
-            "agent_mismatch", "消息内的代理与主题不符", "payload names another agent", field="a"
-        )
+def _tripped(error: Exception) -> PacklineError:
+    """What the quarantine says of a message that a fault of ours cannot take."""
+    if isinstance(error, PacklineError):
+        return error
+    kind = type(error).__name__
+    return Corrupt("assertion", f"内部错误 {kind}", f"internal error {kind}")
+
+
+def _quietly(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled() and future.exception() is not None:
+        _log.info("quarantine.failed", error=type(future.exception()).__name__)

@@ -33,7 +33,8 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
         replace(
             state,
             online=1,
-            inc=max(state.inc, hello.inc),
+            # A new card on a machine without a clock may count its connections from the start.
+            inc=hello.inc if hello.fresh else max(state.inc, hello.inc),
             seen_ms=ws.now_ms,
             boot=hello.boot,
             sw=hello.sw[:200],
@@ -70,16 +71,16 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
     )
 
 
-def see_agent(ws: WorkingSet, command: SeeAgent) -> None:
-    """A birth, heartbeat or will; a will of an older connection is ignored."""
+def see_agent(ws: WorkingSet, command: SeeAgent) -> bool:
+    """A birth, heartbeat or will; a will of an older connection is ignored. Is the agent on now?"""
     _check_agent(ws, command.agent, command.site)
     message = command.state
     state = ws.agents.get(command.agent) or AgentState(command.agent)
     if message.inc < state.inc:
-        return
+        return state.online == 1
     if not message.on:
         ws.agents.put(replace(state, online=0, inc=message.inc))
-        return
+        return False
     if not _reachable_before(ws, state):
         ws.wake_parked = True
     detail = codec.encode(message).decode()
@@ -99,6 +100,7 @@ def see_agent(ws: WorkingSet, command: SeeAgent) -> None:
     if message.mono_ms:
         ws.learn_offset(command.agent, message.boot, ws.now_ms - message.mono_ms)
     ws.close_alarm("agent_offline", command.agent)
+    return True
 
 
 def _check_agent(ws: WorkingSet, agent: str, site: str) -> None:

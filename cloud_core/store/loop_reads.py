@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Engine, select
 
 from cloud_core.domain.rows import RawMessage, ShopCall
@@ -42,6 +44,15 @@ class LoopReads:
         with reading(self._engine) as connection:
             rows = connection.execute(wanted.order_by(c.due_ms, c.id).limit(limit))
             return [ShopCall(*row) for row in rows]
+
+    def unconfirmed(self, agents: Sequence[str]) -> list[str]:
+        """Which of these agents have commands they have not confirmed."""
+        c = t.outbox.c
+        if not agents:
+            return []
+        wanted = select(c.agent).where(c.agent.in_(agents), c.received_ms.is_(None)).distinct()
+        with reading(self._engine) as connection:
+            return sorted(connection.execute(wanted).scalars())
 
     def desired_config(self, agent: str, personal_hours: int) -> DesiredConfig | None:
         """What this core wants an agent to be; None for an agent it does not know."""
