@@ -35,10 +35,14 @@ def learn_from_echo(
     """A welcome answered the hello sent at `echo_mono_ms`: keep the estimate of least round trip.
 
     An echo from the future (another boot's hello) teaches nothing. Half the round trip is taken
-    as the way back (RFC 5905 §8, the on-wire offset with symmetric delay).
+    as the way back (RFC 5905 §8, the on-wire offset with symmetric delay). The server read its
+    clock between hello and welcome; an estimate outside these bounds is of a clock set since.
     """
     rtt_ms = mono_ms - echo_mono_ms
-    if rtt_ms < 0 or (known is not None and rtt_ms > known.rtt_ms):
+    if rtt_ms < 0:
+        return known
+    holds = known is not None and 0 <= known.offset_ms - (srv_ms - mono_ms) <= rtt_ms
+    if known is not None and holds and rtt_ms > known.rtt_ms:
         return known
     return ServerOffset(srv_ms + rtt_ms // 2 - mono_ms, rtt_ms)
 
