@@ -95,8 +95,8 @@ def put_lines(db: Connection, task: Task) -> None:
 
 
 def put_progress(db: Connection, task: Task, line: Line) -> None:
-    """Write the counters of one line (its first equal is as good as any)."""
-    number = task.lines.index(line)
+    """Write the counters of one line: this very one, for two lines of a task may be equal."""
+    number = next(number for number, found in enumerate(task.lines) if found is line)
     db.execute(
         f"UPDATE task_line SET picked=?, verified=? WHERE {_KEY} AND line_no=?",  # noqa: S608
         (
@@ -122,16 +122,20 @@ def label_of(db: Connection, task: Task) -> bytes | None:
     return None if found is None or found[0] is None else bytes(found[0])
 
 
-def purge_due(db: Connection, before_ms: int, limit: int) -> list[str]:
-    """Shipments whose tasks all ended before `before_ms` and that still have label fields."""
+def purge_due(db: Connection, before_ms: int, after_ms: int, limit: int) -> list[str]:
+    """Shipments whose tasks all ended before `before_ms` and that still have label fields.
+
+    A task that ended later than `after_ms` ended under a clock that was wrong: due as well.
+    """
     ended = (TaskState.HANDED_OVER, TaskState.STOPPED, TaskState.REJECTED)
     marks = ", ".join("?" * len(ended))
     return [
         str(found[0])
         for found in db.execute(
-            f"""SELECT DISTINCT shipment FROM task WHERE label IS NOT NULL
-            AND state IN ({marks}) AND changed_ms<? LIMIT ?""",  # noqa: S608
-            (*(state.value for state in ended), before_ms, limit),
+            f"""SELECT shipment FROM task GROUP BY shipment
+            HAVING COUNT(label)>0 AND MIN(state IN ({marks}))
+            AND MIN(changed_ms<? OR changed_ms>?) LIMIT ?""",  # noqa: S608
+            (*(state.value for state in ended), before_ms, after_ms, limit),
         ).fetchall()
     ]
 
@@ -139,10 +143,10 @@ def purge_due(db: Connection, before_ms: int, limit: int) -> list[str]:
 def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
     """Forget the label fields of these shipments; returns those that had any.
 
-    The bytes are overwritten in the file, not only unlinked (`PRAGMA secure_delete`).
+    The bytes are overwritten in the file, not only unlinked (`PRAGMA secure_delete`); those in
+    the write-ahead log go with `Tx.scrub`.
     """
     had = []
-    db.execute("PRAGMA secure_delete=ON").fetchall()
     for shipment in shipments:
         found = db.execute(
             "UPDATE task SET label=NULL WHERE shipment=? AND label IS NOT NULL RETURNING shipment",
@@ -150,7 +154,6 @@ def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
         ).fetchall()
         if found:
             had.append(shipment)
-    db.execute("PRAGMA secure_delete=FAST").fetchall()
     return had
 
 

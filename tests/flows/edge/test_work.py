@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.flows import cards, purge
@@ -216,3 +217,11 @@ def test_label_fields_are_forgotten_in_time_and_never_travel(floor: Floor) -> No
     every_row = b"".join(bytes(e.d) for e in floor.events())
     assert "测*".encode() not in every_row
     assert b"100******01" not in every_row
+
+
+def test_two_equal_lines_are_two_lines(floor: Floor) -> None:
+    line = commands.TaskLine("SKU-A", 1, name="商品", barcodes=["69A"], location="A-1")
+    floor.tell(msgspec.structs.replace(grant(), lines=[line, line]))
+    assert [floor.scan(code).code for code in (TASK, "69A", "69A", TASK, "69A", "69A")] == [
+        "picking", "picked", "picked_all", "packing", "verified", "packed",
+    ]  # fmt: skip
