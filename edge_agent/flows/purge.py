@@ -22,6 +22,7 @@ def forget(tx: Tx, shipments: Sequence[str]) -> int:
     """Forget the label fields of these shipments now; returns how many had any."""
     gone = tasks.purge_labels(tx.db, shipments)
     if gone:
+        tx.scrub = True
         tx.append("personal.purged", PersonalPurged(shipments=gone), reserve=True)
     return len(gone)
 
@@ -29,8 +30,9 @@ def forget(tx: Tx, shipments: Sequence[str]) -> int:
 def purge_due(tx: Tx, at: Bench) -> int:
     """Forget the label fields whose time is up; at most `FENCES_MAX` shipments a call."""
     hours = _configured(tx, "personal_hours", at.plan.personal_hours)
-    before = tx.now.wall_ms - hours * HOUR_MS
-    return forget(tx, tasks.purge_due(tx.db, before, limits.FENCES_MAX))
+    now_ms = tx.now.wall_ms
+    due = tasks.purge_due(tx.db, now_ms - hours * HOUR_MS, now_ms + DAY_MS, limits.FENCES_MAX)
+    return forget(tx, due)
 
 
 def prune_floor(tx: Tx, at: Bench, *, used_bytes: int, full: bool = False) -> int:

@@ -16,6 +16,7 @@ PRAGMAS = (
     "PRAGMA auto_vacuum=INCREMENTAL",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
     "PRAGMA wal_autocheckpoint=1000",
     "PRAGMA journal_size_limit=16777216",
     "PRAGMA busy_timeout=5000",

@@ -61,6 +61,8 @@ class Tx:
         self.head = head
         self.boot = boot
         self.now = Now(0, 0)
+        self.scrub = False
+        """Set by a work that forgot something for good: no copy may stay in the log either."""
 
     @property
     def db(self) -> Connection:
