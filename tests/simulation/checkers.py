@@ -50,6 +50,9 @@ class CoreChecker:
         row = self._database.execute(sql, params).fetchone()
         return row[0] if row else None
 
+    def recovering(self) -> bool:
+        return bool(self.one("SELECT value = '1' FROM core_meta WHERE key = 'recovering'"))
+
     # --- after each commit --------------------------------------------------------------------
 
     def step(self) -> None:
@@ -129,7 +132,9 @@ class CoreChecker:
         return bool(
             self.one(
                 "SELECT count(*) FROM outbox WHERE shipment_id = ? AND agent = ? AND kind = ?",
-                row["id"], row["agent"], kind,
+                row["id"],
+                row["agent"],
+                kind,
             )
             or self.one(
                 "SELECT count(*) FROM trail WHERE subject = ? AND change LIKE 'reattached:%'",
@@ -192,8 +197,10 @@ class CoreChecker:
             "SELECT s.id, s.agent, s.name, s.epoch, s.have, count(e.seq) n, min(e.seq) low,"
             " max(e.seq) high FROM stream s LEFT JOIN event e ON e.stream_id = s.id GROUP BY s.id"
         ):
-            if row["name"] == "floor" and row["n"] and (row["low"], row["high"], row["n"]) != (
-                1, row["have"], row["have"]
+            if (
+                row["name"] == "floor"
+                and row["n"]
+                and (row["low"], row["high"], row["n"]) != (1, row["have"], row["have"])
             ):
                 raise Violation("P2", f"{row['agent']} {row['epoch']}: rows with a hole")
 
@@ -243,7 +250,9 @@ class CoreChecker:
         bodies = []
         for row in self.rows(
             "SELECT s.epoch, e.seq, e.hash, e.row FROM event e JOIN stream s ON s.id = e.stream_id"
-            f" WHERE s.agent = ? AND s.name = 'floor' AND e.type IN ({marks})", agent, *types
+            f" WHERE s.agent = ? AND s.name = 'floor' AND e.type IN ({marks})",
+            agent,
+            *types,
         ):
             event = json.loads(row["row"])
             first = event.get("o")

@@ -128,7 +128,10 @@ class CoreNode:
     def _wire(self, process: Process, clock: core_ports.Clock) -> Wired:
         self._link = SimLink(self.broker, "core", RIGHTS, core_ports, self.rng)
         knobs = Knobs(
-            POLICY, PACE, inline=True, on_commit=self._committing(process),
+            POLICY,
+            PACE,
+            inline=True,
+            on_commit=self._committing(process),
             random_bytes=self.rng.randbytes,
         )
         ports = Ports(clock, SeededIds(self.rng), self._link, self.shop)

@@ -48,8 +48,13 @@ class Labels:
     def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
         assert_masked(fields)
         return json.dumps(
-            {"waybill": fields.waybill, "order": fields.order_id, "mark": fields.copy_mark,
-             "name": fields.receiver_name_masked, "phone": fields.receiver_phone_masked}
+            {
+                "waybill": fields.waybill,
+                "order": fields.order_id,
+                "mark": fields.copy_mark,
+                "name": fields.receiver_name_masked,
+                "phone": fields.receiver_phone_masked,
+            }
         ).encode()
 
     def preview_png(self, fields: LabelFields) -> bytes:
@@ -106,8 +111,16 @@ class EdgeNode:
     """The Pi, its card, its printer, its stations and the shelf its people pick from."""
 
     def __init__(
-        self, name: str, site: str, warehouse: str, broker: FakeBroker, vfs: CrashVfs,
-        truth: Truth, seed: int, shelf: Counter[str], card: str = "",
+        self,
+        name: str,
+        site: str,
+        warehouse: str,
+        broker: FakeBroker,
+        vfs: CrashVfs,
+        truth: Truth,
+        seed: int,
+        shelf: Counter[str],
+        card: str = "",
     ) -> None:
         loop = asyncio.get_running_loop()
         self.name, self.site, self.warehouse = name, site, warehouse
@@ -171,16 +184,25 @@ class EdgeNode:
 
     def _plan(self) -> FloorPlan:
         return FloorPlan(
-            site=self.site, agent=self.name, warehouse_name=f"演示仓{self.warehouse}",
-            stations={f"{self.name}-1": "p1"}, printers=("p1",), print_ttl_s=3600,
+            site=self.site,
+            agent=self.name,
+            warehouse_name=f"演示仓{self.warehouse}",
+            stations={f"{self.name}-1": "p1"},
+            printers=("p1",),
+            print_ttl_s=3600,
         )
 
     def _ports(self, process: Process, ids: SeededIds) -> Ports:
         assert self.link is not None
         return Ports(
-            clock=self.clock, ids=ids, link=self.link, journals=self._journals,
-            printers={"p1": PrinterOfProcess(self.printer, process)}, makers={"p1": Labels()},
-            run_blocking=_at_once, boot_id=f"boot-{self.boots}",
+            clock=self.clock,
+            ids=ids,
+            link=self.link,
+            journals=self._journals,
+            printers={"p1": PrinterOfProcess(self.printer, process)},
+            makers={"p1": Labels()},
+            run_blocking=_at_once,
+            boot_id=f"boot-{self.boots}",
         )
 
     def _journal(self, stream: str, process: Process, ids: SeededIds) -> CrashingJournal:
@@ -263,7 +285,8 @@ class EdgeNode:
         label = json.loads(data)
         waybill = label["waybill"]
         grants = [
-            g for g in self.truth.grants.get(waybill, [])
+            g
+            for g in self.truth.grants.get(waybill, [])
             if g.agent == self.name and g.shipment.startswith(label["order"])
         ]
         if not grants:
@@ -273,7 +296,9 @@ class EdgeNode:
         fence = self.read(lambda db: fences.of(db, grants[0].shipment))
         token = max(Token(*grant.token) for grant in grants)
         if token < fence:
-            seen = f"{self.name} prints {waybill} of {grants[0].shipment} under {token} below {fence}"
+            seen = (
+                f"{self.name} prints {waybill} of {grants[0].shipment} under {token} below {fence}"
+            )
             self.truth.broken(Violation("P4", seen))
 
     def _came_out(self, data: bytes) -> None:
@@ -291,5 +316,3 @@ def _at_once(work: Callable[[], bytes]) -> Awaitable[bytes]:
     except Exception as error:
         future.set_exception(error)
     return future
-
-

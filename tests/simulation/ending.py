@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from edge_agent.flows import upload
@@ -42,7 +41,7 @@ class Ending:
                 break
         else:
             raise Violation("liveness", self._open_work())
-        self._account()
+        self.world.books.close()
         self.world.look_for_points()
         await asyncio.sleep(PURGED_H * HOUR_S)
         self._forgotten()
@@ -65,9 +64,7 @@ class Ending:
         )
         if unpaid:
             return f"orders wait: {[tuple(row) for row in unpaid]}"
-        outbox = checker.rows(
-            "SELECT id, agent FROM outbox WHERE received_ms IS NULL LIMIT 3"
-        )
+        outbox = checker.rows("SELECT id, agent FROM outbox WHERE received_ms IS NULL LIMIT 3")
         if outbox:
             return f"commands wait: {[tuple(row) for row in outbox]}"
         for table, column in (("raw_message", "processed_ms"), ("shop_outbox", "done_ms")):
@@ -79,105 +76,13 @@ class Ending:
                 return f"{node.name} still has {queued} events to send"
         return ""
 
-    # --- the account --------------------------------------------------------------------------
-
-    def _account(self) -> None:
-        checker = self.world.checker
-        assert checker is not None
-        checker.audit()
-        checker.chains()
-        checker.own_events_applied()
-        checker.shipped_twice()
-        checker.nobody_missing()
-        self._beeps()
-        self._parcels()
-        self._papers()
-        self._bad_inputs()
-        if not self.world.restores:
-            self._shelves()
-
-    def _beeps(self) -> None:
-        """Each ok tone of an item is one event in the core, and no event came of nothing (P1, P2)."""
-        checker = self.world.checker
-        assert checker is not None
-        for node in self.world.nodes:
-            have = checker.facts(node.name)
-            facts = {fact for fact in self.truth.tries if fact[0] == node.name} | set(have)
-            for fact in sorted(facts):
-                beeps, tries = self.truth.beeps[fact], self.truth.tries[fact]
-                if have[fact] + self.truth.forgiven[fact] < beeps:
-                    raise Violation("P1", f"{fact}: {beeps} ok tones, {have[fact]} events")
-                if have[fact] > tries:
-                    raise Violation("P2", f"{fact}: {tries} scans, {have[fact]} events")
-
-    def _parcels(self) -> None:
-        """Each parcel whose hand-over was answered ok is in the core (P1)."""
-        checker = self.world.checker
-        assert checker is not None
-        for node in self.world.nodes:
-            have = checker.handed_over(node.name)
-            for left in self.truth.left:
-                if left.agent != node.name or left.shipment in have:
-                    continue
-                if (left.agent, left.shipment) not in self.truth.forgiven_left:
-                    raise Violation("P1", f"{left.shipment} left {left.agent}, nobody told the core")
-
-    def _papers(self) -> None:
-        """One unmarked paper a number at most; marked ones only when asked for (P6)."""
-        plain: Counter[tuple[str, str]] = Counter()
-        marked: Counter[str] = Counter()
-        owners: dict[str, set[str]] = {}
-        for paper in self.truth.papers:
-            owners.setdefault(paper.waybill, set()).add(paper.order)
-            if paper.mark:
-                marked[paper.waybill] += 1
-            else:
-                plain[paper.waybill, paper.order] += 1
-        for (waybill, _), count in sorted(plain.items()):
-            if count > 1:
-                raise Violation("P6", f"{waybill} came out {count} times unmarked")
-        for waybill, count in sorted(marked.items()):
-            self.truth.reached("label_reprinted")
-            if count > self.truth.reprints_asked[waybill]:
-                raise Violation("P6", f"{waybill}: {count} copies, fewer asked for")
-        for waybill, orders in sorted(owners.items()):
-            if len(orders) > 1 and not self._known_to_nobody(waybill):
-                raise Violation("P6", f"{waybill} was printed for {sorted(orders)}")
-
-    def _known_to_nobody(self, waybill: str) -> bool:
-        """Its first use was known to a card that was lost and to a core that was restored: when
-        both memories of a fact are gone no program can have it. The one limit of P6."""
-        agents = {paper.agent for paper in self.truth.papers if paper.waybill == waybill}
-        return self.world.restores > 0 and bool(agents & set(self.world.beeps_at_loss))
-
-    def _bad_inputs(self) -> None:
-        """Refused at the door, or named in quarantine (P11)."""
-        for kind, status in self.truth.bad_inputs:
-            if kind in ("broken", "forged", "stale", "bomb") and status not in ("401", "422", "503"):
-                raise Violation("P11", f"a {kind} message was answered {status}")
-
-    def _shelves(self) -> None:
-        """What the core thinks is on a shelf is there, where no card was ever lost (P2, P8)."""
-        checker = self.world.checker
-        assert checker is not None
-        for row in checker.rows("SELECT warehouse, sku, shelf, picked FROM stock ORDER BY 1, 2"):
-            warehouse = row["warehouse"]
-            if warehouse in self.world.touched_warehouses:
-                continue
-            there = self.world.shelves[warehouse][row["sku"]]
-            if (row["shelf"], row["picked"]) != (there, 0):
-                seen = f"core says {row['shelf']} + {row['picked']} picked, the shelf holds {there}"
-                raise Violation("P2", f"{warehouse} {row['sku']}: {seen}")
-
     # --- what must be forgotten ---------------------------------------------------------------
 
     def _forgotten(self) -> None:
         """A day later no clear contact is left, and label fields are gone at the agents (P12)."""
         checker = self.world.checker
         assert checker is not None
-        kept = checker.rows(
-            "SELECT order_id FROM contact WHERE sealed IS NOT NULL LIMIT 3"
-        )
+        kept = checker.rows("SELECT order_id FROM contact WHERE sealed IS NOT NULL LIMIT 3")
         if kept:
             raise Violation("P12", f"contacts kept: {[row[0] for row in kept]}")
         if checker.one("SELECT count(*) FROM raw_message WHERE length(body) > 0"):
@@ -193,6 +98,8 @@ class Ending:
             ).fetchall()
             if left:
                 raise Violation("P12", f"{node.name} keeps label fields of {left}")
-            must_be_clean(f"the card of {node.name}", [bytes(f.now) for f in node.disk.files.values()])
+            must_be_clean(
+                f"the card of {node.name}", [bytes(f.now) for f in node.disk.files.values()]
+            )
         with sqlite3.connect(self.world.core.path) as database:
             database_is_clean(database, except_tables=SEALED)

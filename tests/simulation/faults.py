@@ -117,8 +117,13 @@ class Nemesis:
 
     def _broker_crashed(self) -> None:
         broker = self.world.broker
-        if any(node.up and node.agent and node.agent.live.senders["floor"].flights
-               for node in self.world.nodes) or broker.in_flight:
+        if (
+            any(
+                node.up and node.agent and node.agent.live.senders["floor"].flights
+                for node in self.world.nodes
+            )
+            or broker.in_flight
+        ):
             self.world.truth.reached("broker_lost_state_in_flight")
         broker.persists = self.rng.random() < 0.5
         broker.crash()

@@ -5,8 +5,16 @@ from __future__ import annotations
 import zlib
 from random import Random
 
-KINDS = ("empty", "not_json", "huge", "zlib_bomb", "wrong_version", "wrong_sender", "wrong_type",
-         "nul")
+KINDS = (
+    "empty",
+    "not_json",
+    "huge",
+    "zlib_bomb",
+    "wrong_version",
+    "wrong_sender",
+    "wrong_type",
+    "nul",
+)
 
 
 def payload(rng: Random, agent: str) -> tuple[str, bytes, str]:

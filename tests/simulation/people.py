@@ -183,9 +183,7 @@ class Person:
         now_s = asyncio.get_running_loop().time()
         self.node.totes.pop(task.shipment, None)
         self.node.gone.add(task.shipment)
-        left = Left(
-            self.node.warehouse, self.node.name, task.shipment, task.waybill, now_s, beeped
-        )
+        left = Left(self.node.warehouse, self.node.name, task.shipment, task.waybill, now_s, beeped)
         self.truth.left.append(left)
 
     async def _paper(self, task: Task) -> bool:

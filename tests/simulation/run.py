@@ -87,7 +87,8 @@ def _tell(outcome: Outcome, trace: str, *, repeat: bool) -> None:
         told = "again " if repeat else ""
         print(
             f"seed {outcome.seed:>4} {told}ok: {outcome.orders} orders, {outcome.faults} faults, "
-            f"{outcome.days:.1f} days, {outcome.hash[:12]}", flush=True,
+            f"{outcome.days:.1f} days, {outcome.hash[:12]}",
+            flush=True,
         )
         return
     print(f"seed {outcome.seed:>4} BROKEN {outcome.violation} (day {outcome.days:.2f})")

@@ -54,8 +54,17 @@ def master_values(plan: Plan) -> list[tuple[str, list[Any]]]:
             "warehouses",
             [
                 md.Warehouse(
-                    s.warehouse, s.site, f"演示仓{s.warehouse}", "330106", "演示省演示市",
-                    "演示仓发货组", "4000000000", s.priority, "", CARRIER, plan.print_on[s.site],
+                    s.warehouse,
+                    s.site,
+                    f"演示仓{s.warehouse}",
+                    "330106",
+                    "演示省演示市",
+                    "演示仓发货组",
+                    "4000000000",
+                    s.priority,
+                    "",
+                    CARRIER,
+                    plan.print_on[s.site],
                 )
                 for s in SITES
             ],

@@ -42,7 +42,11 @@ def _person(number: int) -> tuple[str, str, str]:
     """A name, a phone and a street that no other order has."""
     digits = "".join(_GIVEN[int(d)] for d in f"{number:04d}")
     name = f"{_SURNAMES[number % len(_SURNAMES)]}{digits}"
-    return name, f"1000000{number:04d}", f"演示路{number + 1000}号{number % 90 + 10}幢{number % 800}室"
+    return (
+        name,
+        f"1000000{number:04d}",
+        f"演示路{number + 1000}号{number % 90 + 10}幢{number % 800}室",
+    )
 
 
 class Shops:
@@ -156,8 +160,11 @@ class Shops:
         lines = tuple((sku, self.rng.choice((1, 1, 1, 1, 2))) for sku in sorted(skus))
         self.truth.orders[channel, native] = SentOrder(channel, native, lines)
         city = self.rng.choice(
-            (("浙江省", "杭州市", "西湖区"), ("上海市", "上海市", "浦东新区"),
-             ("广东省", "广州市", "天河区"))
+            (
+                ("浙江省", "杭州市", "西湖区"),
+                ("上海市", "上海市", "浦东新区"),
+                ("广东省", "广州市", "天河区"),
+            )
         )
         return {
             "id": f"{native}-paid",
@@ -169,8 +176,12 @@ class Shops:
                 "paid_at": _iso(now_s),
                 "lines": [{"sku": s, "quantity": q, "price_fen": 1990} for s, q in lines],
                 "receiver": {
-                    "name": name, "phone": phone, "province": city[0], "city": city[1],
-                    "district": city[2], "detail": street,
+                    "name": name,
+                    "phone": phone,
+                    "province": city[0],
+                    "city": city[1],
+                    "district": city[2],
+                    "detail": street,
                 },
             },
         }
@@ -198,7 +209,11 @@ class Shops:
             self._post(channel, raw, keep=False)
 
     def _post(
-        self, channel: str, raw: bytes, *, keep: bool = True,
+        self,
+        channel: str,
+        raw: bytes,
+        *,
+        keep: bool = True,
         headers_of: dict[str, str] | None = None,
     ) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -23,8 +23,11 @@ class Bench:
         path = self.vfs.path("card", "floor.db")
         connection = Connection(apsw.Connection(path, vfs=self.vfs.vfs_name))
         for pragma in (
-            "locking_mode=EXCLUSIVE", "journal_mode=WAL", f"synchronous={self.synchronous}",
-            "temp_store=MEMORY", "wal_autocheckpoint=20",
+            "locking_mode=EXCLUSIVE",
+            "journal_mode=WAL",
+            f"synchronous={self.synchronous}",
+            "temp_store=MEMORY",
+            "wal_autocheckpoint=20",
         ):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("CREATE TABLE IF NOT EXISTS row(n INTEGER PRIMARY KEY, b BLOB)")

@@ -18,16 +18,17 @@ from typing import Any
 
 from cloud_core.domain import master_data as md
 from cloud_core.domain.commands import ImportRows
+from tests.simulation.books import Books
 from tests.simulation.broker import FakeBroker, Rates
 from tests.simulation.checkers import CoreChecker
 from tests.simulation.core_node import CoreNode
 from tests.simulation.disk import Card, CrashVfs
 from tests.simulation.edge_node import EdgeNode
-from tests.simulation.faults import Nemesis
 from tests.simulation.ending import Ending
+from tests.simulation.faults import Nemesis
 from tests.simulation.hostile import payload
 from tests.simulation.loop import SimLoop
-from tests.simulation.people import Person
+from tests.simulation.people import SHIFT_HOURS, Person
 from tests.simulation.plan import DAY_S, HOUR_S, Plan
 from tests.simulation.points import reached_in
 from tests.simulation.process import only_gone
@@ -77,6 +78,7 @@ class World:
         self.shops = Shops(plan, self.truth, self.core.door)
         self.nemesis = Nemesis(self)
         self.people = [Person(node, f"{node.name}-1", plan, self.truth) for node in self.nodes]
+        self.books = Books(self)
         self.ghosts: list[EdgeNode] = []
         self.cards: dict[str, list[Card]] = {node.name: [] for node in self.nodes}
         self.backups: list[tuple[float, Path]] = []
@@ -95,7 +97,13 @@ class World:
 
     def _node(self, agent: str, site: str, warehouse: str) -> EdgeNode:
         node = EdgeNode(
-            agent, site, warehouse, self.broker, self.vfs, self.truth, self.plan.seed,
+            agent,
+            site,
+            warehouse,
+            self.broker,
+            self.vfs,
+            self.truth,
+            self.plan.seed,
             self.shelves[warehouse],
         )
         node.on_crash = lambda point: self._agent_crashed(node, point)
@@ -137,6 +145,8 @@ class World:
         while True:
             await asyncio.sleep(AUDIT_EVERY_S)
             self.check(lambda checker: checker.audit())
+            if asyncio.get_running_loop().time() % DAY_S > (SHIFT_HOURS + 1) * HOUR_S:
+                self.check(lambda checker: self.books.take_stock())
 
     async def _copying(self) -> None:
         """Somebody takes images of cards, and the core makes its backups."""
@@ -245,8 +255,15 @@ class World:
         """A spare Pi with a copy of the card is plugged in by mistake, without a printer."""
         self.touched_warehouses.add(node.warehouse)
         ghost = EdgeNode(
-            node.name, node.site, node.warehouse, self.broker, self.vfs, self.truth,
-            self.plan.seed, Counter(), card=f"{node.name}-ghost{len(self.ghosts)}",
+            node.name,
+            node.site,
+            node.warehouse,
+            self.broker,
+            self.vfs,
+            self.truth,
+            self.plan.seed,
+            Counter(),
+            card=f"{node.name}-ghost{len(self.ghosts)}",
         )
         ghost.printer.offline = True
         ghost.disk.put_back(node.disk.copy())
