@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_agent.agent.parts import Live
 from edge_agent.domain.print_job import HELD_ZH, PrintState
-from edge_agent.domain.task import OPEN, STATE_ZH, Task
+from edge_agent.domain.task import OPEN, STATE_ZH, Task, TaskState
 from edge_agent.flows import bench, print_label
 from edge_agent.journal import jobs, meta, stations, tasks
 from edge_agent.journal.jobs import Placed
@@ -20,15 +20,8 @@ TASKS_SHOWN = 60
 JOBS_SHOWN = 40
 SCANS_SHOWN = 30
 
-_JOB_ATTENTION = (
-    PrintState.UNKNOWN,
-    PrintState.HELD,
-    PrintState.FAILED,
-    PrintState.SENDING,
-    PrintState.QUEUED,
-    PrintState.SENT,
-    PrintState.CONFIRMED,
-)
+_JOB_ATTENTION = (PrintState.UNKNOWN, PrintState.HELD, PrintState.FAILED)
+_JOB_SETTLED = (PrintState.SENDING, PrintState.QUEUED, PrintState.SENT, PrintState.CONFIRMED)
 
 _REASON_ZH = {
     **HELD_ZH,
@@ -74,16 +67,16 @@ def status(live: Live) -> dict[str, Any]:
 
 
 def _floor(db: Connection, live: Live) -> dict[str, Any]:
-    stopping_first = tasks.by_state(db, sorted(OPEN), TASKS_SHOWN)
-    stopping_first.sort(key=lambda task: task.state.value != "stopping")
-    shown: list[Placed] = []
-    for state in _JOB_ATTENTION:
-        shown += jobs.in_states(db, (state,), JOBS_SHOWN - len(shown))
+    stopping = tasks.by_state(db, (TaskState.STOPPING,), TASKS_SHOWN)
+    going_on = sorted(OPEN - {TaskState.STOPPING})
+    open_tasks = stopping + tasks.by_state(db, going_on, TASKS_SHOWN - len(stopping))
+    shown = jobs.in_question(db, _JOB_ATTENTION, JOBS_SHOWN)
+    shown += jobs.latest(db, _JOB_SETTLED, JOBS_SHOWN)
     return {
         "open": bench.is_open(db),
         "resynced": print_label.may_print(db, live.floor.position.epoch),
         "warehouse": meta.text(db, "cfg_warehouse_name") or live.plan.warehouse_name,
-        "tasks": [_task(task) for task in stopping_first],
+        "tasks": [_task(task) for task in open_tasks],
         "task_counts": tasks.counts(db),
         "jobs": [_job(placed) for placed in shown],
         "job_counts": jobs.counts(db),

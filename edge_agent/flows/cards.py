@@ -169,7 +169,7 @@ def _doubtful(tx: Tx, task: Task | None) -> Placed:
     """The label meant by 出来了 / 没出来: that of the task in hand, or the only one in doubt."""
     if task is not None:
         return _label_of(tx, task)
-    doubtful = jobs.in_states(tx.db, (PrintState.UNKNOWN,), 2)
+    doubtful = jobs.in_question(tx.db, (PrintState.UNKNOWN,), 2)
     if len(doubtful) != 1:
         raise Rejected("which_label", "请先扫任务码", "which label?", field="station")
     return doubtful[0]

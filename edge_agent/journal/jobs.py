@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.domain.print_job import PrintJob, PrintKey, PrintState
+from edge_agent.domain.task import OPEN
 from edge_agent.ports import Connection
 from protocols.messages import Token
 
@@ -53,6 +54,25 @@ def in_states(db: Connection, states: Sequence[PrintState], limit: int = 10_000)
     """Jobs in these states, oldest first."""
     marks = ", ".join("?" * len(states))
     where = f"state IN ({marks}) ORDER BY queued_ms, number, revision LIMIT ?"
+    return _many(db, where, (*(state.value for state in states), limit))
+
+
+def in_question(db: Connection, states: Sequence[PrintState], limit: int) -> list[Placed]:
+    """Jobs in these states, oldest first, of tasks that somebody still works on."""
+    marks = ", ".join("?" * len(states))
+    marks_open = ", ".join("?" * len(OPEN))
+    where = f"""state IN ({marks}) AND EXISTS (SELECT 1 FROM task
+        WHERE task.shipment=print_job.shipment AND task.token_epoch=print_job.token_epoch
+        AND task.token_n=print_job.token_n AND task.state IN ({marks_open}))
+        ORDER BY queued_ms, number, revision LIMIT ?"""  # noqa: S608
+    values = [state.value for state in (*states, *sorted(OPEN))]
+    return _many(db, where, (*values, limit))
+
+
+def latest(db: Connection, states: Sequence[PrintState], limit: int) -> list[Placed]:
+    """Jobs in these states, newest first; for pages."""
+    marks = ", ".join("?" * len(states))
+    where = f"state IN ({marks}) ORDER BY queued_ms DESC, number, revision DESC LIMIT ?"
     return _many(db, where, (*(state.value for state in states), limit))
 
 

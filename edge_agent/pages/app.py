@@ -53,7 +53,7 @@ class Desk(Protocol):
 def build(desk: Desk, names: Sequence[str], zone_minutes: int) -> Starlette:
     """The application. `names` are the host names a browser may use for this machine."""
     token = secrets.token_urlsafe(24)
-    guard = partial(_guarded, names=frozenset(names))
+    guard = partial(_guarded, names=frozenset(name.lower() for name in names))
     return Starlette(
         routes=[
             Route("/", guard(partial(_page, desk=desk, token=token, zone_minutes=zone_minutes))),
@@ -71,8 +71,7 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 
 def _guarded(endpoint: Callable[..., Awaitable[Response]], names: frozenset[str]) -> _Endpoint:
     async def run(request: Request) -> Response:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if host not in names:
+        if _host_of(f"//{request.headers.get('host', '')}")[0] not in names:
             return PlainTextResponse("host not allowed\n", status_code=421, headers=_HEADERS)
         response = await endpoint(request)
         response.headers.update(_HEADERS)
@@ -133,8 +132,7 @@ async def _act(request: Request, desk: Desk, token: str) -> Response:
 
 async def _form(request: Request, token: str) -> dict[str, str]:
     """The fields of a form that our own page sent. Raises `Rejected`."""
-    origin = request.headers.get("origin", "")
-    if urlsplit(origin).netloc != request.headers.get("host", "-"):
+    if _host_of(request.headers.get("origin", ""))[1] != request.headers.get("host", "-"):
         raise Rejected("not_from_here", "请求不是来自本页面", "foreign origin", field="origin")
     body = b""
     async for piece in request.stream():
@@ -148,6 +146,15 @@ async def _form(request: Request, token: str) -> dict[str, str]:
     if not hmac.compare_digest(form.pop("token", "").encode(), token.encode()):
         raise Rejected("not_from_here", "页面已过期, 请刷新", "bad token", field="token")
     return form
+
+
+def _host_of(address: str) -> tuple[str, str]:
+    """(host name, host and port) of an address; empty when it is none."""
+    try:
+        parts = urlsplit(address)
+        return parts.hostname or "", parts.netloc
+    except ValueError:
+        return "", ""
 
 
 @cache
@@ -168,8 +175,11 @@ def _style_text() -> str:
 
 
 def _clock(wall_ms: int, zone_minutes: int) -> str:
-    """Local "MM-DD HH:MM:SS"."""
-    local = datetime.fromtimestamp(wall_ms / 1000, UTC) + timedelta(minutes=zone_minutes)
+    """Local "MM-DD HH:MM:SS", a dash for a time no calendar has."""
+    try:
+        local = datetime.fromtimestamp(wall_ms / 1000, UTC) + timedelta(minutes=zone_minutes)
+    except (ValueError, OverflowError, OSError):
+        return "—"
     return local.strftime("%m-%d %H:%M:%S")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from edge_agent import pages
@@ -15,7 +16,8 @@ from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import READY, SILENT, SendOutcome
 from edge_agent.flows import bench
 from edge_agent.journal import jobs, stations, tasks
-from tests.support.edge import Floor, cancel, grant, offer
+from protocols import commands
+from tests.support.edge import PRINTED, Floor, cancel, grant, offer
 
 SHIPMENT = "DB2026AAAA-1"
 ORIGIN = {"origin": "http://localhost"}
@@ -197,3 +199,65 @@ async def test_a_long_shift_stays_small(floor: Floor, browser: httpx.AsyncClient
     assert len((await browser.get("/")).content) < 200_000
     assert sum(floor.read(tasks.counts).values()) == 120
     assert sum(floor.read(jobs.counts).values()) == 120
+
+
+async def test_a_stop_is_on_the_page_however_long_the_list(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    for number in range(90):
+        floor.tell(grant(f"DB2026{number:04d}-1", lines={"SKU-A": 1}))
+    last = msgspec.structs.replace(grant(SHIPMENT), ship_by_ms=1_900_000_000_000)
+    floor.tell(last)
+    floor.scan(f"TASK-{SHIPMENT}")
+    floor.tell(cancel())
+    assert "停！订单已取消" in (await browser.get("/")).text
+
+
+async def test_the_labels_shown_are_the_latest_and_those_that_can_be_dealt_with(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    broken = SendOutcome(10, 1000, SILENT, error="broken")
+    floor.tell(grant())
+    assert floor.print_next(broken) == "unknown"
+    floor.tell(cancel())
+    assert floor.scan("$$STOPPED").code == "stopped"
+    assert "请看纸出来没有" not in (await browser.get("/")).text
+    for number in range(60):
+        floor.clock.step(1_000)
+        floor.tell(grant(f"DB2026{number:04d}-1"))
+        assert floor.print_next(PRINTED) == "confirmed"
+    assert "W00591" in (await browser.get("/")).text
+    floor.tell(grant("DB2026BBBB-1"))
+    floor.print_next(broken)
+    assert floor.scan("$$OUT").code == "came_out"
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b", ""])
+async def test_a_broken_host_is_refused_and_not_a_fault(
+    browser: httpx.AsyncClient, host: str
+) -> None:
+    assert (await browser.get("/", headers={"host": host})).status_code == 421
+    form = {"act": "close", "token": "x"}
+    answer = await browser.post("/act", data=form, headers={"origin": f"http://{host}["})
+    assert answer.status_code == 403
+
+
+async def test_a_time_no_calendar_has_does_not_hide_the_page(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    floor.tell(msgspec.structs.replace(grant(), ship_by_ms=2**53))
+    assert (await browser.get("/")).status_code == 200
+
+
+async def test_what_goods_are_called_is_text_and_nothing_else(
+    floor: Floor, browser: httpx.AsyncClient
+) -> None:
+    name = '<script>alert(1)</script>"><img src=x>'
+    line = commands.TaskLine('A"><b>', 1, name=name, location="<i>")
+    floor.tell(msgspec.structs.replace(grant(), lines=[line]))
+    floor.scan(f"TASK-{SHIPMENT}")
+    floor.tell(commands.Notice(SHIPMENT, "remark", name))
+    page = (await browser.get("/", params={"said": name, "tone": '"><script>'})).text
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;" in page
