@@ -7,6 +7,7 @@ typing error is not silently the default. The `edge-agent` part of `docs/SETTING
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -203,7 +204,7 @@ def _from_text(text: str, kind: type) -> Any:
     if kind is bool:
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
     if kind is int:
-        return int(text) if text.lstrip("-").isdigit() else text
+        return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
     return text
 
 

@@ -57,6 +57,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, change: tuple[str, str], field
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize("text", ["--5", "²", "1e3", "9" * 5_000, ""])
+def test_a_number_that_is_none_is_named_and_not_a_fault(text: str) -> None:
+    environment = {"PACKLINE_EDGE_SITE": "sha", "PACKLINE_EDGE_AGENT": "sha-1"}
+    with pytest.raises(Rejected) as refused:
+        settings.load(None, {**environment, "PACKLINE_EDGE_REPEAT_MS": text})
+    assert refused.value.field == "repeat_ms"
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     with pytest.raises(Rejected) as refused:
         load(tmp_path, "site = ")
