@@ -57,6 +57,11 @@ def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
         shipments[shipment.order_id].append(shipment.id)
     for order_id, ids in shipments.items():
         ws.shipments_loaded(order_id, ids)
+    contacts = {row.order_id: row for row in ws.fetch.contacts_of(known)}
+    lines = ws.fetch.lines_of_orders(known)
+    for order_id in known:
+        ws.contacts.loaded(order_id, contacts.get(order_id))
+        ws.lines.loaded(order_id, tuple(lines[order_id]) if order_id in lines else None)
     ws.stock_for({line.sku for e in events for line in e.lines})
 
 
@@ -165,6 +170,7 @@ def _create(ws: WorkingSet, incoming: IncomingOrder, caller: Caller) -> str:
     ws.add_order(order)
     ws.contacts.loaded(order.id, None)
     ws.trail(order.id, "created", caller.actor, source=caller.source)
+    ws.lines.loaded(order.id, None)
     _write_lines(ws, order.id, event)
     _write_contact(ws, order.id, incoming)
     if event.kind in _STOPS:
@@ -186,15 +192,14 @@ def _update(
             native_status=event.native_status or order.native_status,
             version=order.version + 1,
         )
-        if event.kind is ShopEventKind.ADDRESS_CHANGED or not order.province:
-            changed = _with_division(changed, event)
-            _write_contact(ws, order.id, incoming)
         ws.orders.put(changed)
         order = changed
-    if ws.lines.get(order.id) is None and event.lines:
-        _write_lines(ws, order.id, event)
+    if _place_counts(ws, order, incoming, newer=newer):
+        order = _with_division(order, event)
+        ws.orders.put(order)
         _write_contact(ws, order.id, incoming)
-        order = ws.orders.get(order.id) or order
+    if _lines_count(ws, order, event, newer=newer):
+        _write_lines(ws, order.id, event)
     if event.kind in _STOPS:
         stop(ws, order, _STOPS[event.kind], caller.actor, caller.source)
         return "updated", order.id
@@ -208,6 +213,28 @@ def _update(
     detail = f"version {event.version}"
     ws.trail(order.id, f"{fate}:{event.kind}", caller.actor, detail, caller.source)
     return "stored", order.id
+
+
+def _place_counts(ws: WorkingSet, order: Order, incoming: IncomingOrder, *, newer: bool) -> bool:
+    """Whether the event says where the order goes: division and contact change together.
+
+    The first to say so counts; a newer one until payment, or while the place is not known; a
+    change of address that overtook its order is not undone by it.
+    """
+    if incoming.contact is None:
+        return False
+    if ws.contacts.get(order.id) is None:
+        return True
+    changes = incoming.event.kind is ShopEventKind.ADDRESS_CHANGED
+    return newer and (changes or order.paid_ms is None or not order.province)
+
+
+def _lines_count(ws: WorkingSet, order: Order, event: ShopEvent, *, newer: bool) -> bool:
+    """Whether the event says what is to be sent: the first to say so, or newer before payment."""
+    if not event.lines or ws.lines.get(order.id) is None:
+        return bool(event.lines)
+    says = event.kind in (ShopEventKind.CREATED, ShopEventKind.PAID)
+    return newer and says and order.paid_ms is None and not ws.shipment_ids(order.id)
 
 
 def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None:
@@ -297,7 +324,6 @@ def _with_division(order: Order, event: ShopEvent) -> Order:
 
 def _write_lines(ws: WorkingSet, order_id: str, event: ShopEvent) -> None:
     if event.lines:
-        ws.lines.loaded(order_id, None)
         ws.lines.put(
             tuple(
                 OrderLine(

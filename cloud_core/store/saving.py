@@ -49,7 +49,7 @@ def save(connection: Connection, ws: WorkingSet) -> None:
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     _save_rows(connection, mark, t.seen_key, r.SeenKey, ws.seen)
     _save_rows(connection, mark, t.orders, r.Order, ws.orders)
-    _save_lines(connection, mark, t.order_line, r.OrderLine, ws.lines)
+    _save_order_lines(connection, mark, ws.lines)
     _save_rows(connection, mark, t.contact, r.Contact, ws.contacts)
     _save_rows(connection, mark, t.shipment, r.Shipment, ws.shipments)
     _save_lines(connection, mark, t.shipment_line, r.ShipmentLine, ws.shipment_lines)
@@ -149,6 +149,18 @@ def _save_lines(
         connection.exec_driver_sql(
             plan.update, [plan.update_values(line) for lines in changed for line in lines]
         )
+
+
+def _save_order_lines(connection: Connection, mark: str, rows: Rows[Any]) -> None:
+    """An order that is changed before payment may have other lines than before, not only others."""
+    new, changed = rows.changes()
+    if changed:
+        gone = f"DELETE FROM order_line WHERE order_id = {mark}"  # noqa: S608
+        connection.exec_driver_sql(gone, [(lines[0].order_id,) for lines in changed])
+    values = _plan(t.order_line, r.OrderLine, mark)
+    every = [values.values(line) for lines in [*new, *changed] for line in lines]
+    if every:
+        connection.exec_driver_sql(values.insert, every)
 
 
 def _save_hold_lines(connection: Connection, mark: str, ws: WorkingSet) -> None:
