@@ -6,6 +6,7 @@ simulation call the same `commit`; nothing here waits, and no clock is read.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,18 +124,20 @@ class JournalCore:
 
     def _scrub(self) -> None:
         """Empty the write-ahead log, which keeps old pages until it is written over."""
-        try:
+        with contextlib.suppress(sqlite3.Error):
+            # A reader in the way or a failing disk: committed all the same, the next one tries.
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error:
-            # A reader is in the way or the disk fails: committed all the same, the next one tries.
-            return
 
     def _roll_back(self) -> None:
-        try:
-            self.db.execute("ROLLBACK")
-        except sqlite3.Error:
+        """Undo the group and go on from what the file holds, not from what we believe.
+
+        A commit may fail in a way that leaves it done; its rows were refused, but they are facts.
+        """
+        with contextlib.suppress(sqlite3.Error):
             # SQLite rolls back by itself after some errors; then there is nothing to roll back.
-            return
+            self.db.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):
+            self._load()
 
     def _load(self) -> None:
         epoch = rows.current(self.db)
@@ -145,7 +148,8 @@ class JournalCore:
     def _publish(self) -> None:
         head = self._head
         self.position = Position(head.epoch_no, head.epoch, head.last)
-        self.used_bytes = tables.used_bytes(self.db)
+        with contextlib.suppress(sqlite3.Error):  # what was committed is no failure any more
+            self.used_bytes = tables.used_bytes(self.db)
         self.full = self.used_bytes >= self._quota_bytes * FULL_SHARE
 
     @staticmethod
