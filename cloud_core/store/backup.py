@@ -7,6 +7,7 @@ given, nothing here reads a clock. PostgreSQL brings its own tools; this is for 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from contextlib import closing
@@ -37,10 +38,22 @@ def backup(engine: Engine, path: Path) -> int:
     """Copy the database to `path` in one consistent state; bytes written.
 
     Works beside a serving core. The file appears whole or not at all. Raises
-    `Rejected("backup_needs_sqlite")`, `Unavailable("database")`.
+    `Rejected` `backup_needs_sqlite`, `backup_onto_itself`, `Unavailable("database")`.
     """
-    if sqlite_path(engine.url.render_as_string(hide_password=False)) is None:
+    source_path = sqlite_path(engine.url.render_as_string(hide_password=False))
+    if source_path is None:
         raise _needs_sqlite()
+    if not source_path.is_file():
+        raise Unavailable(
+            "database", f"没有数据库 {source_path}", f"there is no database {source_path}",
+            field="database_url",
+        )  # fmt: skip
+    if path.exists() and path.samefile(source_path):
+        # The copy would take the place of the file a serving core goes on writing to.
+        raise Rejected(
+            "backup_onto_itself", "备份文件不能是数据库本身", "this is the database itself",
+            field="file",
+        )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
     beside.unlink(missing_ok=True)
@@ -74,15 +87,18 @@ def restore(path: Path, target: Path, now_s: int) -> Restored:
     lock = ServeLock(target)
     lock.acquire()
     try:
-        old_epoch = _epoch_of(target)
-        _put_in_place(path, target)
-        engine = open_engine(sqlite_url(target))
+        beside = _copy_beside(path, target)
+        engine = open_engine(sqlite_url(beside))
         try:
             migrate(engine)
             with changing(engine) as connection:
-                return _begin_new_life(connection, old_epoch, now_s)
+                begun = _begin_new_life(connection, _epoch_of(target), now_s)
         finally:
-            engine.dispose()
+            engine.dispose()  # the last connection writes the log back into the file
+        # Only a copy that is a new life may stand where a core starts: with the old epoch it would
+        # give out tokens that were given out before.
+        _put_in_place(beside, target)
+        return begun
     finally:
         lock.release()
 
@@ -148,18 +164,30 @@ def _epoch_of(target: Path) -> int:
         return 0
 
 
-def _put_in_place(path: Path, target: Path) -> None:
+def _copy_beside(path: Path, target: Path) -> Path:
     beside = target.with_name(target.name + ".part")
-    beside.unlink(missing_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        target.with_name(beside.name + suffix).unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as copy, closing(sqlite3.connect(beside)) as new:
         copy.backup(new)
-    _flush(beside)
     beside.chmod(0o600)
-    for suffix in ("", "-wal", "-shm"):
-        old = target.with_name(target.name + suffix)
-        if old.exists():
-            # The log goes with its database: opened together they are what was there before.
-            old.replace(target.with_name(f"{target.name}.before-restore{suffix}"))
+    return beside
+
+
+def _put_in_place(beside: Path, target: Path) -> None:
+    """One rename: at no moment is there no database, which a starting core would make anew."""
+    _flush(beside)
+    kept = target.with_name(f"{target.name}.before-restore")
+    if target.exists():
+        with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(target)) as old:
+            old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for suffix in ("", "-wal", "-shm"):
+            kept.with_name(kept.name + suffix).unlink(missing_ok=True)
+        for suffix in ("-wal", "-shm"):
+            log = target.with_name(target.name + suffix)
+            if log.exists():  # of a database that cannot be opened; never beside the new one
+                log.replace(kept.with_name(kept.name + suffix))
+        os.link(target, kept)
     beside.replace(target)
     _flush(target.parent)
 

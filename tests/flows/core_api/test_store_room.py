@@ -18,7 +18,7 @@ from cloud_core.store.engine import ServeLock, changing, open_engine, reading, s
 from cloud_core.store.loop_reads import LoopReads, begin_life
 from cloud_core.store.migrate import drift, migrate, revision
 from cloud_core.store.secret_box import SecretBox
-from protocols.errors import Corrupt, Unavailable
+from protocols.errors import Corrupt, Rejected, Unavailable
 from tests.support.http_core import HttpCore, events, order_event, until
 
 
@@ -187,3 +187,47 @@ def test_a_key_file_is_private_made_once_and_checked(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(Corrupt):
             key_file.load(path)
+
+
+def test_a_backup_never_takes_the_place_of_the_database_itself(tmp_path: Path) -> None:
+    database = tmp_path / "core.sqlite"
+    engine = open_engine(sqlite_url(database))
+    migrate(engine)
+    before = database.stat().st_ino
+    with pytest.raises(Rejected, match="backup_onto_itself"):
+        backup(engine, database)
+    assert database.stat().st_ino == before
+    engine.dispose()
+
+
+def test_a_backup_of_nothing_says_so(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path / "core.sqlite"))
+    with pytest.raises(Unavailable):
+        backup(engine, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    assert not (tmp_path / "core.sqlite").exists()
+
+
+def test_a_restore_that_is_cut_off_leaves_the_old_life_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a restore would start again with an epoch whose tokens were given out before (P4)."""
+    database, copy = tmp_path / "core.sqlite", tmp_path / "copy"
+    engine = open_engine(sqlite_url(database))
+    migrate(engine)
+    backup(engine, copy)
+    begin_life(engine)
+    engine.dispose()
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cloud_core.store.backup._begin_new_life", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        restore(copy, database, 1_800_000_000)
+    assert LoopReads(open_engine(sqlite_url(database))).core_state() == (1, 1)
+    monkeypatch.undo()
+    restore(copy, database, 1_800_000_000)
+    assert LoopReads(open_engine(sqlite_url(database))).core_state() == (1_800_000_000, 0)
+    kept = database.with_name("core.sqlite.before-restore")
+    assert LoopReads(open_engine(sqlite_url(kept))).core_state() == (1, 1)
