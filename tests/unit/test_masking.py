@@ -201,7 +201,8 @@ def test_the_masked_part_of_a_receiver_never_leaks_the_clear_part(
     masked, plain = masked_of(receiver), contact_of(receiver)
     shown = f"{masked.name}|{masked.phone}|{masked.detail}"
     assert plain.phone == phone
-    assert plain.name not in shown
+    assert plain.name not in masked.name  # a one-character name may well stand in a street's
+    assert len(plain.name) < 2 or plain.name not in shown
     assert phone not in shown
     assert phone[3:9] not in masked.phone
     assert str(room) not in masked.detail
