@@ -46,9 +46,21 @@ class Person:
         """The whole history of this person."""
         while True:
             await asyncio.sleep(await self._pause())
-            task = self._choose() if self.node.up else None
+            if not self.node.up:
+                continue
+            self._clear_bench()
+            task = self._choose()
             if task is not None:
                 await self._do(task)
+
+    def _clear_bench(self) -> None:
+        """Boxes whose last tone nobody heard: the screen says what became of them."""
+        for shipment in sorted(set(self.node.totes) - self.node.busy):
+            task = self._screen(shipment)
+            if task is not None and task.state is TaskState.HANDED_OVER:
+                self._leaves(task, beeped=False)
+            elif task is not None and task.state is TaskState.STOPPED:
+                self._back_to_shelf(task)
 
     async def _pause(self) -> float:
         now_s = asyncio.get_running_loop().time()
@@ -235,9 +247,12 @@ class Person:
             seen = self._screen(task.shipment)
             done = seen is not None and seen.state is TaskState.STOPPED
         if done:
-            for sku, units in self.node.totes.pop(task.shipment, Counter()).items():
-                self.node.shelf[sku] += units
-            self.node.bin_papers(task.waybill)
+            self._back_to_shelf(task)
+
+    def _back_to_shelf(self, task: Task) -> None:
+        for sku, units in self.node.totes.pop(task.shipment, Counter()).items():
+            self.node.shelf[sku] += units
+        self.node.bin_papers(task.waybill)
 
     # --- scanner ------------------------------------------------------------------------------
 
