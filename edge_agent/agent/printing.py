@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 from edge_agent.agent.parts import Live, wait
 from edge_agent.domain.print_job import PrintJob, PrintKey, PrintState
@@ -15,6 +16,8 @@ from protocols.events import PrinterChanged
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
+_NOT_IN_TAG = re.compile(r"[^A-Za-z0-9_-]")
+"""A tag is a remark beside the picture; what it cannot carry must not keep a label from paper."""
 
 
 class PrintWorker:
@@ -66,7 +69,7 @@ class PrintWorker:
         live = self._live
         try:
             fields = live.floor.read(lambda db: label_text.fields_of(db, key, live.plan))
-            tag = f"{key.number}-{key.revision}"
+            tag = f"{_NOT_IN_TAG.sub('_', key.number)[-36:]}-{key.revision}"
             return await live.ports.run_blocking(lambda: self._maker.framed(fields, tag))
         except Rejected as error:
             reason = error.code

@@ -24,7 +24,7 @@ from edge_agent.domain.scan import RepeatFilter
 from edge_agent.flows import print_label, work
 from edge_agent.flows.bench import Bench
 from edge_agent.journal.tx import Tx
-from protocols.errors import Rejected, Unavailable
+from protocols.errors import PacklineError
 from protocols.events import AgentStarted, ScanRefused
 from protocols.topics import STREAMS
 
@@ -41,6 +41,7 @@ class Agent:
         self.live = Live(plan, ports)
         self.session = Session(self.live)
         self._repeats = RepeatFilter(plan.repeat_ms)
+        self._waiting: set[tuple[str, str]] = set()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
 
@@ -80,13 +81,22 @@ class Agent:
         self._stop.set()
 
     async def scan(self, station: str, code: str, source: str) -> Answer:
-        """One scan. The answer is given when it is durable, or is an error (P1)."""
+        """One scan. The answer is given when it is durable, or is an error (P1).
+
+        The same code from the same source before that answer is impatience with a slow disk, not
+        a second item.
+        """
         live = self.live
         now = live.ports.clock.now()
-        if self._repeats.is_repeat(source, code, now.mono_ms):
+        waiting = (source, code) in self._waiting
+        if waiting or self._repeats.is_repeat(source, code, now.mono_ms):
             answer = mind("repeat", "重复扫码, 已忽略")
         else:
-            answer = await self._answer(lambda tx, at: work.scan(tx, station, code, at))
+            self._waiting.add((source, code))
+            try:
+                answer = await self._answer(lambda tx, at: work.scan(tx, station, code, at))
+            finally:
+                self._waiting.discard((source, code))
         live.ports.feedback(station, answer)
         live.count.scan(answer.tone)
         if answer.refused:
@@ -115,7 +125,7 @@ class Agent:
         bench = self.live.bench
         try:
             answer: Answer = await self.live.write(lambda tx: act(tx, bench))
-        except (Rejected, Unavailable) as error:
+        except PacklineError as error:
             return Answer("error", "red", error.code, error.zh, refused=error.code)
         self.live.ring_printers()
         return answer

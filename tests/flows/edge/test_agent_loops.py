@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,39 @@ async def test_a_label_held_just_before_the_welcome_prints_after_it(
     live.write = write  # type: ignore[method-assign]
     await session._welcome(welcome)
     assert str(floor.job(SHIPMENT).job.state) == "queued"
+
+
+async def test_an_impatient_second_scan_before_the_tone_is_not_a_second_item(
+    floor: Floor, telemetry: Floor
+) -> None:
+    floor.tell(grant())
+    floor.scan(f"TASK-{SHIPMENT}")
+    agent = Agent(replace(floor.plan, repeat_ms=0), ports_of(floor, telemetry, HandPrinter()))
+    disk = asyncio.Event()
+    plain_write = agent.live.write
+
+    async def slow_write(work: Any) -> Any:
+        await disk.wait()
+        return await plain_write(work)
+
+    agent.live.write = slow_write  # type: ignore[method-assign]
+    first = asyncio.create_task(agent.scan("S1", "SKU-A", "gun"))
+    await asyncio.sleep(0)
+    assert (await agent.scan("S1", "SKU-A", "gun")).code == "repeat"
+    disk.set()
+    assert (await first).code == "picked"
+    assert (await agent.scan("S1", "SKU-A", "gun")).code == "picked"
+    assert len(floor.events("item.picked")) == 2
+
+
+@pytest.mark.parametrize("waybill", ["9" * 40, "SF 1234/5#甲"])
+async def test_any_waybill_number_of_the_wire_gets_a_tag_the_printer_takes(
+    floor: Floor, telemetry: Floor, waybill: str
+) -> None:
+    floor.tell(grant(waybill=waybill))
+    printer = HandPrinter()
+    live = live_of(floor, telemetry, printer)
+    async with running(printing.PrintWorker(live, "label-1").run()):
+        await until(lambda: bool(printer.sent))
+    tag = printer.sent[0].decode().rsplit(" ", 1)[1]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}", tag)
