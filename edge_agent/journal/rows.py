@@ -148,11 +148,17 @@ def prune(db: Connection, *, before_ms: int, limit: int = 20_000) -> int:
 
 
 def drop_oldest(db: Connection, rows_max: int) -> int:
-    """Keep the newest `rows_max` rows of the current epoch, acknowledged or not (telemetry)."""
+    """Keep the newest `rows_max` rows of the current epoch, acknowledged or not (telemetry).
+
+    Returns how many were lost: those that neither the core holds nor a later epoch carries.
+    """
     epoch = current(db)
     if epoch is None or epoch.last - epoch.base_seq <= rows_max:
         return 0
-    return _cut(db, epoch, epoch.last - rows_max)
+    upto = epoch.last - rows_max
+    lost = upto - max(epoch.base_seq, epoch.acked, epoch.carried)
+    _cut(db, epoch, upto)
+    return max(0, lost)
 
 
 def _cut(db: Connection, epoch: Epoch, upto: int) -> int:

@@ -134,3 +134,11 @@ def test_resynchronisation_outlives_a_restart(floor: Floor) -> None:
     floor.restart()
     assert floor.read(bench.resynced_epoch) == ""
     assert floor.read(greet.fresh)
+
+
+def test_only_telemetry_the_core_does_not_hold_counts_as_lost(floor: Floor) -> None:
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, 1))
+    assert floor.write(lambda tx: rows.drop_oldest(tx.db, 1)) == 1
+    floor.tell(grant("DB2026BBBB-1"))
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    assert floor.write(lambda tx: rows.drop_oldest(tx.db, 1)) == 0
