@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import termios
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class SerialScanner:
                     timeout=self._port.idle_ms / 1000,
                     exclusive=True,
                 )
-            except (OSError, ValueError):
+            except (OSError, ValueError, termios.error):
                 self._stopping.wait(wait_s)
                 wait_s = min(wait_s * 2, self._port.backoff_most_s)
                 continue
@@ -118,7 +119,7 @@ class SerialScanner:
                     break  # a pty slave that was taken away can stay silent instead of failing
                 now_ms = self._clock_ms()
                 self._hand_over(framer.feed(data, now_ms) if data else framer.idle(now_ms))
-        except (OSError, TypeError, trouble):
+        except (OSError, TypeError, termios.error, trouble):
             pass  # unplugged: the descriptor is dead, open again
         finally:
             self._device = None
