@@ -117,5 +117,7 @@ def _kept_leg(db: Connection, epoch: rows.Epoch, answer: StreamHave | None) -> L
     """The replay of an older epoch, when the core holds less of it than we do."""
     if answer is None or not _follows(db, epoch, answer) or answer.have >= epoch.last:
         return None
+    # Unsettled again, also what a later epoch carries: nothing of it may age out under the replay.
     rows.set_acked(db, epoch.no, answer.have)
+    rows.set_carried(db, epoch.no, 0)
     return Leg(epoch.no, epoch.id, answer.have, epoch.last)

@@ -142,3 +142,14 @@ def test_only_telemetry_the_core_does_not_hold_counts_as_lost(floor: Floor) -> N
     floor.tell(grant("DB2026BBBB-1"))
     floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
     assert floor.write(lambda tx: rows.drop_oldest(tx.db, 1)) == 0
+
+
+def test_an_older_epoch_does_not_age_out_under_its_replay(floor: Floor) -> None:
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, 1))
+    floor.write(lambda tx: tx.open_epoch("fork"))
+    floor.write(lambda tx: rows.set_acked(tx.db, 2, tx.head.last))
+    greeted(floor, welcome(have(floor, 1, 1), have(floor, floor.core.position.last, 2)))
+    floor.write(lambda tx: rows.prune(tx.db, before_ms=1 << 53))
+    parcel = floor.read(lambda db: upload.next_batch(db, "sha-1", 1, FIRST, (2, 3), 500))
+    assert parcel is not None
+    assert parcel.last == 3
