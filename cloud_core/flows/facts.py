@@ -20,7 +20,14 @@ from cloud_core.flows.own import own, release, settle_order, take_back
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
 from cloud_core.flows.report import Report, advance, current, incident, stopping_owner
 from cloud_core.flows.stop import intercept
-from cloud_core.flows.units import count_line, count_shelf, pick_rest, ship_held, ship_lines
+from cloud_core.flows.units import (
+    count_line,
+    count_shelf,
+    pick_rest,
+    picked_here,
+    ship_held,
+    ship_lines,
+)
 from cloud_core.store.working_set import WorkingSet
 from protocols import events as e
 from protocols.messages import Event
@@ -212,10 +219,12 @@ def _task_stopped(report: Report) -> None:
     shipment = report.shipment
     assert shipment is not None
     body: e.TaskStopped = report.body
+    owner = current(report) or stopping_owner(report)
     picked = {line.sku: line.picked for line in report.ws.lines_of(shipment.id)}
     for back in body.put_back:
-        units = min(back.quantity, picked.get(back.sku, back.quantity))
-        if units:
+        held = picked.get(back.sku, back.quantity) if owner else picked_here(report, back.sku)
+        units = min(back.quantity, held)
+        if units > 0:
             report.ws.move(
                 report.warehouse,
                 back.sku,
@@ -224,7 +233,8 @@ def _task_stopped(report: Report) -> None:
                 reason="put_back",
                 ref=shipment.id,
             )
-            count_line(report, back.sku, picked=-units)
+            if owner:
+                count_line(report, back.sku, picked=-units)
     if current(report) and shipment.state in ON_THE_BENCH:
         # The bench only stops when it was told to: this core has forgotten the cancel.
         order = report.ws.orders.get(shipment.order_id)
@@ -255,9 +265,14 @@ def _command_received(report: Report) -> None:
     for command_id in [*body.ids, *refused]:
         row = report.ws.outbox.get(command_id)
         if row is not None and row.agent == report.agent and row.received_ms is None:
-            report.ws.outbox.put(
-                replace(row, received_ms=report.ws.now_ms, result=refused.get(command_id, "")[:48])
-            )
+            code = refused.get(command_id, "")[:48]
+            report.ws.outbox.put(replace(row, received_ms=report.ws.now_ms, result=code))
+            if code and code not in _HARMLESS:
+                report.ws.alarm(
+                    "command_refused",
+                    command_id[:160],
+                    f"代理 {report.agent} 拒绝了指令 {command_id}（{code}）",
+                )
 
 
 # --- parts -------------------------------------------------------------------------------------
@@ -322,4 +337,6 @@ _FACTS: dict[str, Fact] = {
     "task.stopped": _task_stopped,
     "stock.counted": _stock_counted,
 }
+_HARMLESS = frozenset({"stale_token", "stale_epoch", "expired"})
+"""Refusals that a race explains: something newer has overtaken the command."""
 _ABOUT_SHIPMENTS = frozenset(_FACTS) - {"command.received", "stock.counted"}

@@ -95,8 +95,8 @@ def _loaded(rows: Rows[Any], keys: Sequence[Any], found: Mapping[Any, Any]) -> N
 def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
     """Store and apply the rows that are new; return what to acknowledge after the commit."""
     stream = ws.streams.get((command.agent, command.stream, command.epoch))
-    if stream is None:
-        stream = open_stream(ws, command.agent, command.stream, command.epoch)
+    if stream is None:  # an older epoch that is replayed: the current one was opened by the hello
+        stream = open_stream(ws, command.agent, command.stream, command.epoch, current=False)
     last = command.first_seq + len(command.rows) - 1
     if command.first_seq > stream.have + 1:
         if not 0 < command.skip_from <= stream.have + 1:
@@ -125,15 +125,19 @@ def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
     return _ack(ws, stream, rej=refusals)
 
 
-def open_stream(ws: WorkingSet, agent: str, name: str, epoch: str) -> Stream:
-    """A stream epoch seen for the first time; it becomes the current one of its stream."""
-    for other in ws.fetch.streams_of(agent, name):
-        known = ws.streams.get((agent, name, other.epoch))
-        if known is not None and known.current:
-            ws.streams.put(replace(known, current=0))
+def open_stream(
+    ws: WorkingSet, agent: str, name: str, epoch: str, *, current: bool = True
+) -> Stream:
+    """A stream epoch seen for the first time; a current one takes that from the one before it."""
+    others = (ws.streams.get((agent, name, o.epoch)) for o in ws.fetch.streams_of(agent, name))
+    before = [other for other in others if other is not None and other.current]
+    for other in before if current else ():
+        ws.streams.put(replace(other, current=0))
+    start = chain.genesis(agent, name, epoch)
     stream = Stream(
-        ws.take_stream_id(), agent, name, epoch, 0, chain.genesis(agent, name, epoch), ws.now_ms
-    )
+        ws.take_stream_id(), agent, name, epoch, 0, start, ws.now_ms,
+        current=int(current or not before),
+    )  # fmt: skip
     ws.streams.loaded((agent, name, epoch), None)
     ws.streams.put(stream)
     return stream

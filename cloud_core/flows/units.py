@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cloud_core.domain.rows import ShipmentLine
+from cloud_core.domain.rows import Movement, ShipmentLine
 from cloud_core.flows.own import hold_id
 from cloud_core.flows.report import Report
 
@@ -57,6 +57,21 @@ def pick_rest(report: Report) -> None:
             line = replace(line, picked=line.quantity)
         lines.append(line)
     report.ws.shipment_lines.put(tuple(lines))
+
+
+def picked_here(report: Report, sku: str) -> int:
+    """Units that this warehouse's movements say are in a tote for the shipment.
+
+    For a bench that no longer owns it: the shipment's lines count the new owner's work.
+    """
+    name = report.body.shipment
+    moved = report.ws.fetch.picked_for(report.warehouse, sku, name)
+    return moved + sum(
+        row.d_picked
+        for row in report.ws.appended
+        if isinstance(row, Movement)
+        and (row.warehouse, row.sku, row.ref) == (report.warehouse, sku, name)
+    )
 
 
 def ship_held(report: Report) -> None:

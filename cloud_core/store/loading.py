@@ -171,6 +171,14 @@ class SqlFetch(DueFetch):
         """The highest id of a raw message."""
         return self.connection.execute(select(func.max(t.raw_message.c.id))).scalar() or 0
 
+    def picked_for(self, warehouse: str, sku: str, ref: str) -> int:
+        """Units of `sku` that the movements of one shipment left picked in a warehouse."""
+        c = t.movement.c
+        moved = select(func.sum(c.d_picked)).where(
+            c.warehouse == warehouse, c.sku == sku, c.ref == ref
+        )
+        return self.connection.execute(moved).scalar() or 0
+
     def incident_open(self, incident_id: int) -> bool:
         """Whether an incident exists and nobody has closed it."""
         c = t.incident.c
