@@ -16,6 +16,7 @@ from cloud_core.domain.policy import HOUR_MS
 from cloud_core.domain.progress import GONE
 from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
+from cloud_core.flows import warn
 from cloud_core.flows.own import own, settle_order
 from cloud_core.flows.stop import stop
 from cloud_core.store.working_set import WorkingSet
@@ -208,7 +209,10 @@ def _update(
         return "updated", order.id
     if event.kind is ShopEventKind.ADDRESS_CHANGED and newer:
         ws.trail(order.id, "address_changed", caller.actor, source=caller.source)
+        warn.place_changed(ws, order)
         return "updated", order.id
+    if event.kind is ShopEventKind.REFUND_REFUSED:
+        warn.refund_refused(ws, order)
     fate = "refused" if order.state in GONE else "stored"
     detail = f"version {event.version}"
     ws.trail(order.id, f"{fate}:{event.kind}", caller.actor, detail, caller.source)
@@ -256,6 +260,7 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None
     if order.stop:
         settle_order(ws, order.id)
         return
+    warn.place_unclear(ws, paid)
     if ws.shipment_ids(order.id):  # re-attached after a restore: the shipment is there already
         settle_order(ws, order.id)
         return

@@ -8,6 +8,10 @@ import pytest
 
 from cloud_core.domain import commands as c
 from cloud_core.domain.shop_order import Division, ShopEvent, ShopEventKind, ShopLine
+from protocols import events as e
+from protocols.codec import decode_plain
+from protocols.commands import Notice, OfferLine
+from protocols.messages import Token
 from tests.support.core import CoreBench
 
 HANGZHOU = Division("330000", "330100", "330110", "浙江省", "杭州市", "余杭区")
@@ -71,3 +75,38 @@ def test_a_basket_that_arrives_after_its_payment_changes_nothing(bench: CoreBenc
     say(bench, "created", 1, (("A", 1), ("B", 3)), place=SHENZHEN)
     assert [tuple(r) for r in bench.rows("SELECT sku, quantity FROM order_line")] == [("A", 2)]
     assert where(bench) == ("330110", "余杭区演示路*号")
+
+
+def alarms(bench: CoreBench) -> list[str]:
+    return [row[0] for row in bench.rows("SELECT kind FROM alarm WHERE closed_ms IS NULL")]
+
+
+def test_an_address_that_nobody_can_read_is_shown_to_people_until_it_is_clear(
+    bench: CoreBench,
+) -> None:
+    unclear = Division("330000", "330100", "", "浙江省", "杭州市", "", "division_missing")
+    say(bench, "paid", 1, (("A", 1),), place=unclear)
+    assert alarms(bench) == ["address_flagged"]
+    say(bench, "address_changed", 2, place=HANGZHOU)
+    assert alarms(bench) == []
+
+
+def test_an_address_that_changes_after_the_grant_reaches_the_bench(bench: CoreBench) -> None:
+    say(bench, "paid", 1, (("A", 1),), place=SHENZHEN)
+    lines = [OfferLine("A", 1)]
+    body = e.OfferAccepted("DB202600000001-1", Token(1, 1), "DB202600000001", "shop1", "1", lines)
+    bench.report("hz-a", ("offer.accepted", body))
+    say(bench, "address_changed", 2, place=HANGZHOU)
+    notice = decode_plain(bench.commands("hz-a")[-1].body, Notice)
+    assert (notice.shipment, notice.code) == ("DB202600000001-1", "address_changed")
+    assert alarms(bench) == ["address_changed"]
+
+
+def test_a_refund_that_the_shop_refuses_after_the_stop_is_brought_to_people(
+    bench: CoreBench,
+) -> None:
+    say(bench, "paid", 1, (("A", 1),), place=SHENZHEN)
+    say(bench, "refund_requested", 2)
+    say(bench, "refund_refused", 3)
+    assert bench.one("SELECT stop FROM orders") == "cancelled"
+    assert alarms(bench) == ["refund_refused"]
