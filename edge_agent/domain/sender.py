@@ -30,7 +30,8 @@ class Sender:
     """One stream on its way up.
 
     Rows up to `acked` of `legs[0]` are committed at the core; `cursor` is the next row to send;
-    `flights` holds the last row of each batch outstanding, at most `window` of them.
+    `flights` holds the last row of each batch outstanding, at most `window` of them. `rewound` is
+    where the core has sent us back to: every batch behind a lost one asks for that again.
     """
 
     legs: tuple[Leg, ...] = ()
@@ -40,6 +41,7 @@ class Sender:
     flights: tuple[int, ...] = ()
     timeout_ms: int = TIMEOUT_MS
     deadline_ms: int | None = None
+    rewound: int | None = None
 
     @property
     def leg(self) -> Leg | None:
@@ -95,10 +97,11 @@ def acked(
             flights=flights,
             timeout_ms=TIMEOUT_MS,
             deadline_ms=now_ms + TIMEOUT_MS if flights else None,
+            rewound=None,
         )
     state = replace(state, window=window)
-    if rewind and have <= state.acked:
-        state = _go_back(replace(state, acked=have))
+    if rewind and have <= state.acked and have != state.rewound:
+        state = replace(_go_back(replace(state, acked=have)), rewound=have)
     if leg.last is not None and state.acked >= leg.last:
         return _enter(replace(state, legs=state.legs[1:]))
     return state
@@ -121,7 +124,7 @@ def outstanding(state: Sender) -> bool:
 
 
 def _go_back(state: Sender) -> Sender:
-    return replace(state, cursor=state.acked + 1, flights=(), deadline_ms=None)
+    return replace(state, cursor=state.acked + 1, flights=(), deadline_ms=None, rewound=None)
 
 
 def _enter(state: Sender) -> Sender:
@@ -137,4 +140,5 @@ def _enter(state: Sender) -> Sender:
         flights=(),
         timeout_ms=TIMEOUT_MS,
         deadline_ms=None,
+        rewound=None,
     )

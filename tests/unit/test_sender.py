@@ -73,6 +73,18 @@ def test_a_rewind_goes_back_below_what_was_acknowledged() -> None:
     assert sender.next_range(state, 100) == (6, 100)
 
 
+def test_one_lost_batch_is_answered_once_however_many_behind_it_ask() -> None:
+    state, sent = send_all(sender.start((NOW,), 8), 80, 10)
+    for _ in sent[1:]:
+        state = sender.acked(state, NOW.epoch, 0, 8, 0, rewind=True)
+        state, again = send_all(state, 80, 10)
+        sent += again
+    assert len(sent) == 16
+    state = sender.acked(state, NOW.epoch, 30, 8, 0)
+    state = sender.acked(state, NOW.epoch, 30, 8, 0, rewind=True)
+    assert sender.next_range(state, 80) == (31, 80)
+
+
 def test_older_epochs_go_first_and_the_current_one_follows() -> None:
     old = Leg(1, "a" * 16, have=3, last=5)
     state = sender.start((old, NOW), 8)
