@@ -19,7 +19,7 @@ import signal
 import socket
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -283,12 +283,12 @@ async def _ready_or_over(agent: Agent, running: asyncio.Task[None]) -> None:
 
 def _scanner(setting: ScannerSetting, agent: Agent) -> SerialScanner:
     loop = asyncio.get_running_loop()
-    kept: set[asyncio.Task[Any]] = set()
 
-    def begin(work: Any) -> None:
-        task = loop.create_task(work)
-        kept.add(task)
-        task.add_done_callback(kept.discard)
+    def begin(work: Coroutine[Any, Any, Any]) -> None:
+        if agent.ready.is_set():
+            agent.live.later(work)  # a fault of ours ends the agent instead of a silent scan
+        else:
+            work.close()  # the agent has left: no tone, no scan
 
     def scanned(event: ScanEvent) -> None:
         begin(agent.scan(setting.station, event.code, event.source))

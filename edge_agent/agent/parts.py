@@ -136,7 +136,7 @@ class Live:
         for event in self.wake_printer.values():
             event.set()
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something whose outcome nobody waits for; its failure still ends the agent."""
         assert self.group is not None
         self.group.create_task(work)

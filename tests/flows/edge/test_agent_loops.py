@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 
+from edge_agent import bootstrap
 from edge_agent.agent import Agent, printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
+from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.domain.scan import ScanEvent
 from edge_agent.flows import greet, print_label, purge
+from edge_agent.flows import work as work_flow
 from edge_agent.journal import rows
+from edge_agent.settings import ScannerSetting
 from protocols import chain
 from protocols.messages import StreamHave, Welcome
 from tests.support.edge import Floor, cancel, grant
@@ -183,3 +188,22 @@ async def test_any_waybill_number_of_the_wire_gets_a_tag_the_printer_takes(
         await until(lambda: bool(printer.sent))
     tag = printer.sent[0].decode().rsplit(" ", 1)[1]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}", tag)
+
+
+async def test_a_scan_that_makes_us_fail_ends_the_agent_and_is_not_silent(
+    floor: Floor, telemetry: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_given: object) -> Answer:
+        raise AssertionError("a fault of ours")
+
+    monkeypatch.setattr(work_flow, "scan", fault)
+    agent = Agent(floor.plan, ports_of(floor, telemetry, HandPrinter()))
+    setting = ScannerSetting(source="gun", station="S1", path="/dev/null")
+    scanner = bootstrap._scanner(setting, agent)
+    run = asyncio.create_task(agent.run())
+    await agent.ready.wait()
+    scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
+    with pytest.raises(ExceptionGroup):
+        await asyncio.wait_for(run, 5)
+    scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
+    await asyncio.sleep(0)
