@@ -159,7 +159,7 @@ def list_incidents(
     ),
 )  # fmt: skip
 async def resolve_incident(
-    incident_id: Annotated[int, Path(ge=1, examples=[2])], doors: TheDoors, caller: Writer
+    incident_id: Annotated[int, Path(ge=1, le=2**53, examples=[2])], doors: TheDoors, caller: Writer
 ) -> Response:
     """A person says that it is settled; the audit keeps who."""
     await doors.submit(ResolveIncident(incident_id, caller.actor, caller.source))
@@ -184,6 +184,10 @@ def list_audit(doors: TheDoors, _caller: Reader, limit: Limit = 50) -> Response:
     return _items(doors.views.audit(limit=limit))
 
 
+_MS_DIGITS = 15
+"""Digits of a time in ms; what is longer fits no column."""
+
+
 def _items(rows: Sequence[Mapping[str, Any]]) -> Response:
     return json_answer({"items": rows, "next": ""})
 
@@ -192,6 +196,6 @@ def _before(cursor: str) -> tuple[int, str] | None:
     if not cursor:
         return None
     at, _, order_id = cursor.partition(":")
-    if not (at.isascii() and at.isdigit() and order_id):
+    if not (at.isascii() and at.isdigit() and len(at) <= _MS_DIGITS and order_id):
         raise Rejected("request_invalid", "cursor 不正确", "the cursor is broken", field="cursor")
     return int(at), order_id

@@ -7,7 +7,7 @@ store's to say. This module must not know file formats or SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cloud_core.domain import master_data as md
@@ -60,7 +60,7 @@ def read_table(kind: str, sheet: Sheet) -> TableRead:
             continue
         try:
             value = _read_row(table, row, header, columns)
-            _check_new(table, value, row.number, seen, header, columns)
+            check_new(kind, value, row.number, seen, lambda name: header.cells[columns[name]])
         except Rejected as refused:
             problems.append(_problem(row, refused))
         else:
@@ -178,15 +178,18 @@ def _build(table: TableKind, given: dict[str, object]) -> MasterValue:
     return table.build(**given)
 
 
-def _check_new(
-    table: TableKind,
+def check_new(
+    kind: str,
     value: MasterValue,
     number: int,
     seen: dict[tuple[str, ...], int],
-    header: SheetRow,
-    columns: Mapping[str, int],
+    title_of: Callable[[str], str],
 ) -> None:
-    """Refuse a second row about the same thing, and a barcode that another SKU has."""
+    """Note in `seen` what row `number` is about; `title_of` is how the sender calls a field.
+
+    Raises `Rejected` `duplicate_row`, `duplicate_barcode` when an earlier row was about it.
+    """
+    table = KINDS[kind]
     keys = {tuple(str(getattr(value, name)) for name in table.key): table.key[0]}
     if isinstance(value, md.Sku):
         keys.update({("barcode", barcode): "barcodes" for barcode in value.barcodes})
@@ -197,7 +200,7 @@ def _check_new(
                 "duplicate_barcode" if is_barcode else "duplicate_row",
                 f"与第 {seen[key]} 行重复",
                 f"the same as in row {seen[key]}",
-                field=header.cells[columns[name]],
+                field=title_of(name),
             )
     seen.update(dict.fromkeys(keys, number))
 

@@ -16,7 +16,12 @@ from cloud_core.domain.commands import Imported, ImportRows
 from cloud_core.domain.intake import problem_of
 from cloud_core.domain.master_data import MasterValue, OpeningStock
 from cloud_core.domain.master_kinds import KINDS
-from cloud_core.domain.master_tables import TableRead, read_mapping, read_table
+from cloud_core.domain.master_tables import (
+    TableRead,
+    check_new,
+    read_mapping,
+    read_table,
+)
 from cloud_core.domain.rows import Audit, Stock
 from cloud_core.domain.shop_order import RowProblem
 from cloud_core.ports import SheetReader, Submit
@@ -81,9 +86,12 @@ class MasterDoor:
         values: list[MasterValue] = []
         numbers: list[int] = []
         problems: list[RowProblem] = []
+        seen: dict[tuple[str, ...], int] = {}
         for position, given in enumerate(objects):
             try:
-                values.append(read_mapping(kind, {k: _text(k, v) for k, v in given.items()}))
+                value = read_mapping(kind, {k: _text(k, v) for k, v in given.items()})
+                check_new(kind, value, position, seen, str)
+                values.append(value)
                 numbers.append(position)
             except Rejected as refused:
                 problems.append(problem_of(position, refused))

@@ -251,3 +251,14 @@ def test_a_verb_without_a_key_or_with_a_bad_setting_says_what_to_do(tmp_path: Pa
 def test_the_reference_is_printed(terminal: Terminal) -> None:
     assert "`offer_ttl_s`" in terminal.run("settings").output
     assert "最新 0001" in terminal.run("migrate").output
+
+
+def test_an_order_of_a_file_with_unknown_goods_is_in_the_report(terminal: Terminal) -> None:
+    terminal.run("import", "skus", terminal.file("skus.csv", SKUS))
+    terminal.run("channel", "add", "demo-shop", "--dialect", "generic")
+    rows = ORDERS.replace("SKU-001,1", "SKU-009,1").replace("SKU-001,-1", "SKU-001,1")
+    told = terminal.run(
+        "import", "orders", terminal.file("orders.csv", rows), "--channel", "demo-shop", ok=False
+    )
+    assert "新增 1" in told.output
+    assert "sku_unknown" in told.output

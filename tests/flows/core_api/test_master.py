@@ -139,3 +139,19 @@ async def test_every_kind_can_be_listed_in_pages(core: HttpCore) -> None:
         )
     ).json()
     assert [first["items"][0]["id"], second["items"][0]["id"]] == ["SKU-001", "SKU-002"]
+
+
+async def test_two_objects_about_the_same_thing_are_named_not_a_failure_of_ours(
+    core: HttpCore,
+) -> None:
+    report = await send(
+        core, "skus",
+        [
+            {"id": "SKU-201", "name": "演示雨衣", "barcodes": ["COAT-1"]},
+            {"id": "SKU-201", "name": "演示雨衣二"},
+            {"id": "SKU-202", "name": "演示雨靴", "barcodes": ["COAT-1"]},
+        ],
+    )  # fmt: skip
+    found = [(row["position"], row["code"], row["field"]) for row in report["problems"]]  # type: ignore[attr-defined]
+    assert found == [(1, "duplicate_row", "id"), (2, "duplicate_barcode", "barcodes")]
+    assert report["created"] == 1

@@ -190,3 +190,12 @@ def _by():  # type: ignore[no-untyped-def]
     from tests.support.http_core import BY_TEST
 
     return BY_TEST
+
+
+async def test_numbers_that_no_column_holds_are_refused_by_name(core: HttpCore) -> None:
+    huge = "9" * 40
+    paged = await core.client.get(f"/v1/orders?cursor={huge}:DB1", headers=core.key())
+    assert (paged.status_code, paged.json()["field"]) == (422, "cursor")
+    settled = await core.client.post(f"/v1/incidents/{huge}/resolve", headers=core.key("write"))
+    assert (settled.status_code, settled.json()["field"]) == (422, "incident_id")
+    assert core.rows(t.quarantine) == []
