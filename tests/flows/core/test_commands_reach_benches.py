@@ -25,8 +25,10 @@ class LossyLine(NoLink):
     def __init__(self) -> None:
         super().__init__()
         self.commands: list[tuple[str, str]] = []
+        self.states = 0
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        self.states += topic == topics.CORE_STATE_TOPIC  # said again every few rounds
         if topic.endswith("/dn/cmd"):
             self.commands.append((topic, codec.decode(payload, Command).k))
         return True
@@ -72,6 +74,8 @@ async def test_what_the_command_line_does_beside_a_serving_core_reaches_the_benc
         await until(lambda: sent(core, "offer"))
         with core.wired.engine.begin() as connection:
             connection.execute(t.outbox.update().values(received_ms=core.clock.ms))
+        quiet = core.line.states + 2  # type: ignore[attr-defined]
+        await until(lambda: core.line.states >= quiet)  # type: ignore[attr-defined]
         engine = open_engine(sqlite_url(tmp_path / "core.sqlite"))
         ports = Ports(core.clock, RandomIds(), NoLink(), QuietWriteBack())
         beside = wire(engine, key_file.load(tmp_path / "master.key"), ports, Knobs(inline=True))
