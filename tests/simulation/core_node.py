@@ -37,7 +37,12 @@ from tests.simulation.shops import CHANNELS
 
 RIGHTS = Rights(("v1/+/+/dn/#", "v1/core/st"), ("v1/+/+/up/#",))
 PACE = Pace(
-    sweep_s=900.0, parked_s=1800.0, purge_s=7200.0, ingest_s=900.0, resend_s=60.0, shop_call_s=900.0
+    sweep_s=900.0,
+    parked_s=1800.0,
+    purge_s=7200.0,
+    ingest_s=900.0,
+    resend_s=240.0,
+    shop_call_s=900.0,
 )
 POLICY = Policy(offer_ttl_s=600, reachable_s=9000, personal_hours=24, raw_hours=24)
 _KEY = bytes(range(32))

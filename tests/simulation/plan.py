@@ -84,7 +84,7 @@ def draw(seed: int, days: int = DAYS) -> Plan:
     else:
         rates = Rates(
             loss=rng.choice((0.0, 0.01, 0.05, 0.2)),
-            twice=rng.choice((0.0, 0.05, 0.3)),
+            twice=rng.choice((0.0, 0.05, 0.15)),
             much_later=rng.choice((0.0, 0.005, 0.03)),
             delay_s=rng.choice((0.02, 0.1, 0.5)),
             slow=rng.choice((0.0, 0.02, 0.1)),

@@ -43,18 +43,20 @@ def one(seed: int, days: int) -> tuple[Outcome, str]:
     return outcome, "".join(traceback.format_exception(cause)) if cause else ""
 
 
-def campaign(seeds: Sequence[int], days: int, jobs: int, *, silent: bool = False) -> int:
-    """Run the seeds and print the verdict; the exit status."""
-    wanted = [*seeds, seeds[0]]
+def campaign(
+    seeds: Sequence[int], days: int, jobs: int, *, once: bool = False, silent: bool = False
+) -> int:
+    """Run the seeds and print the verdict; the exit status. `once` leaves the repeat out."""
+    wanted = [*seeds] if once else [*seeds, seeds[0]]
     outcomes: list[Outcome] = []
     started = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
         for outcome, trace in pool.map(one, wanted, [days] * len(wanted)):
             outcomes.append(outcome)
             if not silent:
-                _tell(outcome, trace, repeat=len(outcomes) == len(wanted))
-    first, again = outcomes[0], outcomes.pop()
-    repeats = first.hash == again.hash
+                _tell(outcome, trace, repeat=len(outcomes) > len(seeds))
+    first, again = outcomes[0], outcomes[-1] if once else outcomes.pop()
+    repeats = once or first.hash == again.hash
     if not repeats:
         print(f"seed {first.seed} did not repeat itself: make sim SEED={first.seed}")
     reached = {point for outcome in outcomes for point in outcome.sometimes}
@@ -107,10 +109,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--once", action="store_true", help="do not run the first seed twice")
     parser.add_argument("--json", action="store_true", help="only the last line")
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else list(range(1, given.seeds + 1))
-    return campaign(seeds, given.days, given.jobs, silent=given.json)
+    return campaign(seeds, given.days, given.jobs, once=given.once, silent=given.json)
 
 
 if __name__ == "__main__":

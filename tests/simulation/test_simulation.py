@@ -1,0 +1,50 @@
+"""Five whole histories of both programs keep every promise, and a seed is one history.
+
+Each runs in a process of its own with a fixed hash seed, as `make sim` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(400)]
+
+
+def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Exit status, the JSON line and everything printed of one campaign."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.run", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.strip().splitlines()
+    assert lines, done.stderr
+    return done.returncode, json.loads(lines[-1]), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("seed", [2, 3, 4, 5])
+def test_a_week_of_faults_breaks_no_promise(seed: int) -> None:
+    status, verdict, told = run("--seed", str(seed), "--once", "--jobs", "1")
+    assert status == 0, told
+    assert verdict["violations"] == 0
+    assert verdict["orders"] >= 300
+    assert verdict["faults"] >= 200
+    assert verdict["warehouse_years"] >= 0.05  # three warehouses, seven days
+
+
+def test_one_seed_is_one_history() -> None:
+    status, verdict, told = run("--seed", "1", "--jobs", "2")
+    assert status == 0, told
+    assert verdict["seeds"] == 1
+    assert verdict["sometimes_missed"] == []  # judged from twenty seeds on
