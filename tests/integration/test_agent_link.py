@@ -231,10 +231,10 @@ async def test_a_core_that_does_not_answer_is_asked_again_and_nothing_is_lost(
     await until(lambda: agent.live.welcomed, "the welcome")
     core.deaf = True
     core.tell(offer())
-    await until(lambda: agent.status()["streams"]["floor"]["queued"] >= 2, "rows that wait")
+    await until(lambda: agent.live.count.rewinds >= 1, "a rewind")
+    assert agent.status()["streams"]["floor"]["queued"] >= 2
     core.deaf = False
     await until(lambda: "offer.accepted" in core.types(), "the accept")
-    await until(lambda: agent.live.count.rewinds >= 1, "a rewind")
 
 
 async def test_a_wrong_secret_never_connects_and_says_why(site: Site) -> None:
