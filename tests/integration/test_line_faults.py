@@ -122,6 +122,7 @@ async def swallowed_in_one_direction(plant: Plant) -> None:
     for up in (True, False):
         for agent in plant.warehouses:
             await plant.busy(agent, 2)
+        await plant.until(plant.linked, 30, "both agents linked")
         for one in plant.warehouses.values():
             one.line.freeze(up=up, down=not up)
         if up:
