@@ -72,8 +72,8 @@ class Reads:
     """(core_epoch, incarnation) of this core."""
     open_messages: Callable[[int], list[RawMessage]]
     """Up to n stored messages that are not processed, oldest first."""
-    due_calls: Callable[[int, int], list[ShopCall]]
-    """Up to n write-backs due at a time in ms."""
+    due_calls: Callable[[int, int, Sequence[str]], list[ShopCall]]
+    """Up to n write-backs due at a time in ms, of other channels than these."""
     desired_config: Callable[[str], DesiredConfig | None]
     """What an agent should be."""
     unconfirmed: Callable[[Sequence[str]], list[str]]
@@ -402,13 +402,29 @@ class Core:
     # --- shops ---------------------------------------------------------------------------------
 
     async def _call_shops(self) -> None:
-        while True:
-            self._calls.clear()
-            calls = self._read(self._reads.due_calls, _CALLS_AT_ONCE, self._clock.now_ms())
-            if calls:
-                await asyncio.gather(*(self._call(call) for call in calls))
-            if len(calls) < _CALLS_AT_ONCE:
-                await self._wait(self._calls, self._pace.shop_call_s)
+        """Every shop is called at its own speed: one that does not answer delays no other."""
+        busy: dict[str, list[ShopCall]] = {}
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._calls.clear()
+                now_ms, others = self._clock.now_ms(), sorted(busy)
+                calls = self._read(self._reads.due_calls, _CALLS_AT_ONCE, now_ms, others)
+                for call in calls:
+                    busy.setdefault(call.channel, []).append(call)
+                for channel in {call.channel: None for call in calls}:
+                    group.create_task(self._call_shop(channel, busy))
+                if not calls:
+                    await self._wait(self._calls, self._pace.shop_call_s)
+
+    async def _call_shop(self, channel: str, busy: dict[str, list[ShopCall]]) -> None:
+        """One round of calls to a shop; then there may be more for it."""
+        try:
+            await asyncio.gather(*(self._call(call) for call in busy[channel]))
+        except Exception as error:  # our bug: told, and not at once again
+            _log.error("call.tripped", channel=channel, exc_info=error)
+            await self._sleep(self._pace.resend_s)
+        del busy[channel]
+        self._calls.set()
 
     async def _call(self, call: ShopCall) -> None:
         answer = await self._write_back.send(call.channel, call.kind, call.body.encode(), call.id)
@@ -424,6 +440,7 @@ class Core:
             )
         except Exception as error:
             _log.info("call.failed", id=call.id, code=_code(error))
+            await self._sleep(self._pace.shop_call_s)
 
     def _read(self, read: Callable[..., list[R]], *values: Any) -> list[R]:
         """What a loop looks for; nothing while the database cannot answer, it looks again."""

@@ -35,11 +35,11 @@ class LoopReads:
             rows = connection.execute(wanted.order_by(c.id).limit(limit))
             return [RawMessage(*row) for row in rows]
 
-    def due_calls(self, limit: int, now_ms: int) -> list[ShopCall]:
-        """Write-backs due at `now_ms`, the longest due first."""
+    def due_calls(self, limit: int, now_ms: int, busy: Sequence[str]) -> list[ShopCall]:
+        """Write-backs due at `now_ms`, the longest due first; none of the channels in `busy`."""
         c = t.shop_outbox.c
         wanted = select(*columns(t.shop_outbox, ShopCall)).where(
-            c.done_ms.is_(None), c.due_ms <= now_ms
+            c.done_ms.is_(None), c.due_ms <= now_ms, c.channel.not_in(busy)
         )
         with reading(self._engine) as connection:
             rows = connection.execute(wanted.order_by(c.due_ms, c.id).limit(limit))

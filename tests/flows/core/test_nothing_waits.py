@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cloud_core.flows import apply_orders, facts
 from cloud_core.flows.hear import command_of
 from cloud_core.flows.own import own
 from cloud_core.flows.registry import FOLDS
-from cloud_core.ports import Received
+from cloud_core.ports import Received, WriteBackAnswer
 from cloud_core.store import schema as t
 from protocols import chain, codec, topics
 from protocols import events as e
@@ -244,3 +245,29 @@ async def test_a_message_of_the_line_that_trips_us_does_not_end_the_core(
         inbox.put_nowait(Received(topic, state))
         await until(lambda: any(row["sw"] == "heard" for row in core.rows(t.agent_state)))
         await until(lambda: [q for q in core.rows(t.quarantine) if q["code"] == "assertion"])
+
+
+class DeafShop:
+    """One channel never answers, the others take every call."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def send(self, channel: str, kind: str, body: bytes, key: str) -> WriteBackAnswer:
+        if channel == "deaf":
+            await asyncio.Event().wait()
+        self.told.append(key)
+        return WriteBackAnswer(True, "200")
+
+
+async def test_a_shop_that_does_not_answer_delays_no_other(tmp_path: Path) -> None:
+    core = HttpCore(tmp_path)
+    shop = core.wired.core._write_back = DeafShop()
+    calls = [(f"deaf:{n}", "deaf", n) for n in range(40)] + [("good:1", "good", 99)]
+    core.insert(t.shop_outbox, *(
+        {"id": key, "channel": channel, "order_id": "DB1", "kind": "shipped", "body": "{}",
+         "created_ms": due, "due_ms": due}
+        for key, channel, due in calls
+    ))  # fmt: skip
+    async with core.started():
+        await until(lambda: shop.told == ["good:1"])
