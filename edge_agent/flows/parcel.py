@@ -25,11 +25,14 @@ def pack(tx: Tx, task: Task, station: Station, at: Bench) -> Answer:
     # The label of a reissued grant was in doubt before the box was packed: a person decides.
     automatic = task.print_on == "pack" and not task.reissue
     prints = automatic and print_label.order_label(tx, packed, station.id, at)
-    text = "已打包, 面单打印中" if prints else "已打包, 请贴面单"
+    if prints and at.offset is None:
+        text = "已打包; 开机后还没连上云端, 打面单请扫 $$PRINT"
+    else:
+        text = "已打包, 面单打印中" if prints else "已打包, 请贴面单"
     return done("packed", text, task.shipment)
 
 
-def hand_over(tx: Tx, task: Task, operator: str, dock: str) -> Answer:
+def hand_over(tx: Tx, task: Task, station: Station, dock: str) -> Answer:
     """The parcel leaves with the carrier. Raises `Rejected` unless it is packed."""
     left = tasks_domain.hand_over(task)
     tasks.save(tx.db, left, changed_ms=tx.now.wall_ms)
@@ -44,7 +47,7 @@ def hand_over(tx: Tx, task: Task, operator: str, dock: str) -> Answer:
         channel=task.channel,
         native_id=task.native_id,
         lines=[OfferLine(sku, count) for sku, count in units.items()],
-        operator=operator,
+        operator=station.operator,
     )
-    tx.append("parcel.handed_over", body, station=task.station)
+    tx.append("parcel.handed_over", body, station=station.id)
     return done("handed_over", f"已交接 {dock}".strip(), task.shipment)

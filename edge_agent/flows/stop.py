@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge_agent.domain import task as tasks_domain
+from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.task import Task, TaskState
 from edge_agent.flows import print_label
 from edge_agent.journal import fences, jobs, tasks
@@ -16,6 +17,9 @@ from protocols.commands import Cancel, Fence
 from protocols.errors import Rejected
 from protocols.events import PutBack, TaskStopped
 from protocols.messages import Token
+
+_NEVER_LEFT = (PrintState.CANCELLED, PrintState.HELD, PrintState.FAILED)
+"""Not a byte of these went to a printer: there is no paper to pull."""
 
 
 def cancel(tx: Tx, body: Cancel) -> None:
@@ -50,7 +54,7 @@ def confirm(tx: Tx, task: Task, operator: str) -> Task:
     stopped = replace(tasks_domain.confirm_stop(task), operator=operator or task.operator)
     label = "none"
     for placed in jobs.of_shipment(tx.db, task.shipment):
-        if Token(*placed.job.token) == task.token and placed.job.state != "cancelled":
+        if Token(*placed.job.token) == task.token and placed.job.state not in _NEVER_LEFT:
             label = "pulled"
     body = TaskStopped(
         shipment=task.shipment,

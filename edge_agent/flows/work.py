@@ -136,7 +136,7 @@ def _dock(tx: Tx, station: Station, dock: str) -> tuple[Station, Answer]:
     if task is not None and task.state is TaskState.STOPPING:
         return station, halt("停! 订单已取消, 不要装车", task.shipment)
     if station.mode == "label" and task is not None and task.state is TaskState.PACKED:
-        return loading, parcel.hand_over(tx, task, station.operator, dock)
+        return loading, parcel.hand_over(tx, task, station, dock)
     return loading, done("loading", f"开始装车: {dock}, 请逐个扫面单")
 
 
@@ -158,7 +158,7 @@ def _task(tx: Tx, station: Station, task: Task, *, by_label: bool) -> tuple[Stat
     if station.mode == "load" and by_label:
         if task.state is not TaskState.PACKED:
             return station, refuse("not_packed", "还没有打包, 不能装车", task.shipment)
-        return station, parcel.hand_over(tx, task, station.operator, station.dock)
+        return station, parcel.hand_over(tx, task, station, station.dock)
     if task.state is TaskState.PACKED:
         mode = "label" if by_label else ""
         return replace(at_it, mode=mode), mind("packed", "已打包, 请扫装车码", task.shipment)

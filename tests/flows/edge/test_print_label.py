@@ -253,3 +253,15 @@ def test_packing_does_not_put_a_reprint_in_doubt_again(floor: Floor) -> None:
     assert floor.scan("SKU-A").code == "packed"
     floor.write(lambda tx: print_label.printer_ready(tx, "label-1"))
     assert floor.print_next(PRINTED) == "confirmed"
+
+
+def test_a_label_stopped_before_its_first_byte_leaves_no_paper_to_pull(floor: Floor) -> None:
+    floor.tell(grant())
+    assert floor.print_next() == "sending"
+    floor.tell(cancel())
+    key = PrintKey("waybill", WAYBILL, 1)
+    stopped = SendOutcome(0, 1000, READY, error="not_allowed")
+    assert floor.write(lambda tx: print_label.finish(tx, key, stopped)).state == "held"
+    floor.scan(f"TASK-{SHIPMENT}")
+    assert floor.scan("$$STOPPED").code == "stopped"
+    assert floor.bodies("task.stopped")[0].get("label", "none") == "none"

@@ -225,3 +225,21 @@ def test_two_equal_lines_are_two_lines(floor: Floor) -> None:
     assert [floor.scan(code).code for code in (TASK, "69A", "69A", TASK, "69A", "69A")] == [
         "picking", "picked", "picked_all", "packing", "verified", "packed",
     ]  # fmt: skip
+
+
+def test_the_van_is_loaded_at_another_station_than_the_parcel_was_packed(floor: Floor) -> None:
+    floor.tell(grant())
+    pick_all(floor)
+    verify_all(floor)
+    floor.scan("LOAD-7", "S2")
+    assert floor.scan(WAYBILL, "S2").code == "handed_over"
+    assert [event.s for event in floor.events("parcel.handed_over")] == ["S2"]
+
+
+def test_packing_before_the_core_was_heard_says_that_nothing_prints_unasked(floor: Floor) -> None:
+    floor.tell(grant(print_on="pack", lines={"SKU-A": 1}))
+    for code in (TASK, "SKU-A", TASK):
+        floor.scan(code)
+    answer = floor.scan("SKU-A")
+    assert answer.code == "packed"
+    assert "$$PRINT" in answer.text_zh
