@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 VERSION = "0.1.0"
 CHECKED_BYTES_MAX = 64 * 1024 * 1024
 """Journals up to this size are checked whole at each start; a larger one would delay the shift."""
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+"""What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it."""
 PROBES: dict[str, StatusProbe | None] = {
     "byte": tspl.PROBE_BYTE,
     "full": tspl.PROBE_FULL,
@@ -117,7 +119,10 @@ def connector(path: Path) -> Callable[[], Connection]:
 
 
 def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
-    """Open a stream's file. A broken one is put aside under a new name, never written over."""
+    """Open a stream's file. A broken one is put aside under a new name, never written over.
+
+    Raises `Unavailable("journal_unusable")` when the file cannot be opened or written at all.
+    """
     path = journal_path(settings, stream)
     core = JournalCore(
         connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes
@@ -132,7 +137,10 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
         saved = salvage.read(aside, settings.agent, stream)
         log.error("journal.put_aside path=%s rows_saved=%d", aside, len(saved.events))
         reason = "salvaged"
-    core.open(now, reason)
+    try:
+        core.open(now, reason)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
     if saved.events or saved.gaps:
         ((_, failed),) = core.commit([(functools.partial(salvage.carry_over, salvaged=saved), now)])
         if failed is not None:
@@ -141,14 +149,34 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether SQLite finds the file in order (`PRAGMA quick_check`)."""
+    """Whether SQLite finds the file in order (`PRAGMA quick_check`).
+
+    Raises `Unavailable("journal_unusable")` for a file that cannot be looked at: it may be whole,
+    and putting it aside would put its unsent rows aside.
+    """
     try:
-        with contextlib.closing(sqlite3.connect(path)) as db:
+        with contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
             if path.stat().st_size > CHECKED_BYTES_MAX:
                 return db.execute("SELECT COUNT(*) FROM epoch").fetchone() is not None
             return bool(db.execute("PRAGMA quick_check").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError:
-        return False
+    except sqlite3.DatabaseError as error:
+        if _is_broken(error):
+            return False
+        raise _unusable(path, error) from error
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Whether this says that a file's content is broken."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_broken(one) for one in error.exceptions)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> Unavailable:
+    return Unavailable(
+        "journal_unusable", f"打不开日志文件 {path}：{error}", f"cannot open {path}: {error}",
+        field="data_dir",
+    )  # fmt: skip
 
 
 def broker_of(settings: Settings) -> BrokerAddress:

@@ -22,7 +22,7 @@ from edge_agent.domain.moment import Now
 from edge_agent.domain.printer_status import PrinterLevel
 from edge_agent.link import BrokerAddress, MqttLink
 from edge_agent.ports import Connected, Printer
-from protocols.errors import PacklineError
+from protocols.errors import PacklineError, Unavailable
 
 FREE_BYTES_MIN = 500_000_000
 WALL_MS_MIN = 1_735_689_600_000  # 2025-01-01: a clock before it was never set
@@ -117,7 +117,10 @@ def _journal(patient: Patient, path: Path) -> Finding:
     name = f"journal_{path.stem}"
     if not path.exists():
         return Finding(name, True, "还没有日志文件，首次启动时创建")
-    ok = patient.is_whole(path)
+    try:
+        ok = patient.is_whole(path)
+    except Unavailable as error:
+        return Finding(name, False, error.zh, "检查文件权限、磁盘空间，以及是否有别的程序占用")
     found = "完好" if ok else f"{path} 已损坏"
     fix = "直接启动即可：损坏的文件会被改名保留，云端随后补发任务；请把改名后的文件交给运维"
     return Finding(name, ok, found, "" if ok else fix)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from edge_agent import bootstrap
 from edge_agent.domain.moment import Now
 from edge_agent.journal import rows, salvage
@@ -12,6 +14,7 @@ from edge_agent.journal.core import JournalCore
 from edge_agent.journal.tx import Tx
 from edge_agent.settings import Settings
 from protocols import codec
+from protocols.errors import Unavailable
 from protocols.events import ItemPicked
 from protocols.messages import Event, Token
 
@@ -75,3 +78,17 @@ def test_a_changed_row_is_a_named_gap_and_not_a_fact(tmp_path: Path) -> None:
     found = salvage.read(path, "sha-1", "floor")
     assert [event.o.seq for event in found.events if event.o] == [4, 5, 7]
     assert [gap[1:] for gap in found.gaps] == [(6, 6), (8, 9)]
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_called_broken(tmp_path: Path) -> None:
+    settings, path = written(tmp_path, 8)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("UPDATE meta SET v=v")
+    with pytest.raises(Unavailable, match="journal_unusable"):
+        bootstrap.open_core(settings, "floor", NOW)
+    other.close()
+    assert not list(tmp_path.glob("*.broken-*"))
+    core = bootstrap.open_core(settings, "floor", NOW)
+    assert len(events(core)) == 9
+    core.close()
