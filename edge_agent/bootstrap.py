@@ -53,6 +53,8 @@ log = logging.getLogger(__name__)
 VERSION = "0.1.0"
 CHECKED_BYTES_MAX = 64 * 1024 * 1024
 """Journals up to this size are checked whole at each start; a larger one would delay the shift."""
+SUSPECT = "journal.suspect"
+"""File beside the journals: the last run met broken content, so both are checked whole."""
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 """What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it."""
 PROBES: dict[str, StatusProbe | None] = {
@@ -156,7 +158,7 @@ def is_whole(path: Path) -> bool:
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
-            if path.stat().st_size > CHECKED_BYTES_MAX:
+            if path.stat().st_size > CHECKED_BYTES_MAX and not path.with_name(SUSPECT).exists():
                 return db.execute("SELECT COUNT(*) FROM epoch").fetchone() is not None
             return bool(db.execute("PRAGMA quick_check").fetchone()[0] == "ok")
     except sqlite3.DatabaseError as error:
@@ -238,7 +240,12 @@ def test_print(setting: PrinterSetting) -> tuple[Printer, bytes]:
 async def serve(settings: Settings) -> None:
     """Run the agent until SIGINT or SIGTERM. Raises `Unavailable("already_running")`."""
     with _alone(settings.data_path):
-        await _serve(settings)
+        try:
+            await _serve(settings)
+        except Exception as error:
+            if _is_broken(error):
+                settings.data_path.joinpath(SUSPECT).touch()
+            raise
 
 
 async def _serve(settings: Settings) -> None:
@@ -246,6 +253,7 @@ async def _serve(settings: Settings) -> None:
     clock = SystemClock()
     address = broker_of(settings)
     cores = {stream: open_core(settings, stream, clock.now()) for stream in STREAMS}
+    settings.data_path.joinpath(SUSPECT).unlink(missing_ok=True)
     journals = {
         stream: ThreadJournal(core, connector(journal_path(settings, stream)), clock)
         for stream, core in cores.items()

@@ -23,6 +23,7 @@ Work = Callable[[Tx], Any]
 Result = tuple[Any, Exception | None]
 
 FULL_SHARE = 0.95
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 INC_STEP = 1 << 20
 """Connections of one boot before incarnation numbers of two boots could meet."""
 
@@ -95,7 +96,8 @@ class JournalCore:
         """Run each work in arrival order and commit them together; (value, error) for each.
 
         A work that raises is rolled back alone. When the database itself fails, the whole group
-        is rolled back and everyone gets `Unavailable("journal_failed")`.
+        is rolled back and everyone gets `Unavailable("journal_failed")`. Broken content of the file
+        goes through as `sqlite3.DatabaseError`: only a new start can put it aside.
         """
         try:
             self.db.execute("BEGIN IMMEDIATE")
@@ -105,6 +107,8 @@ class JournalCore:
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+                raise
             failed = Unavailable(
                 "journal_failed", f"本机存储写入失败：{error}", f"journal write failed: {error}"
             )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent import bootstrap
@@ -91,4 +94,25 @@ def test_a_file_that_cannot_be_looked_at_is_not_called_broken(tmp_path: Path) ->
     assert not list(tmp_path.glob("*.broken-*"))
     core = bootstrap.open_core(settings, "floor", NOW)
     assert len(events(core)) == 9
+    core.close()
+
+
+async def test_a_large_file_found_broken_while_it_is_used_is_salvaged_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "CHECKED_BYTES_MAX", 0)
+    settings, path = written(tmp_path, 8)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        names = "name='print_job_state' OR tbl_name='print_job'"
+        pages = db.execute(f"SELECT rootpage FROM sqlite_master WHERE {names}").fetchall()
+    with path.open("r+b") as file:
+        for (page,) in pages:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xff" * 4096)
+    settings = msgspec.structs.replace(settings, page_enabled=False)
+    with pytest.raises((ExceptionGroup, sqlite3.DatabaseError)):
+        await asyncio.wait_for(bootstrap.serve(settings), 20)
+    assert (tmp_path / bootstrap.SUSPECT).exists()
+    core = bootstrap.open_core(settings, "floor", NOW)
+    assert b'"salvaged"' in bytes(events(core)[0].d)
     core.close()
