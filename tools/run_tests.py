@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "out" / "test"
 SETUP_SUMMARY = ROOT / ".venv" / "setup-summary.txt"
-SIMULATION_SEEDS = 5
 PYTEST_NO_TESTS = 5
 
 
@@ -25,18 +24,20 @@ PYTEST_NO_TESTS = 5
 class Stage:
     """One row of the run: a name, folders under `tests/`, pytest workers (0 = one process).
 
-    A stage that must not be empty fails without a test: silence is no proof.
+    A stage that must not be empty fails without a test: silence is no proof. `spread` deals single
+    tests out to the workers, for stages whose tests are long and share nothing.
     """
 
     name: str
     folders: tuple[str, ...]
     workers: int
     may_be_empty: bool = False
+    spread: bool = False
 
 
 STAGES = (
     Stage("unit, flows and house", ("unit", "flows", "house"), 2),
-    Stage("simulation and its planted bugs", ("simulation",), 2),
+    Stage("simulation: 5 seeds and the planted bugs", ("simulation",), 2, spread=True),
     Stage("integration", ("integration",), 0),
     Stage("browser", ("browser",), 0, may_be_empty=True),
 )
@@ -64,7 +65,7 @@ def run_stage(stage: Stage, flags: list[str]) -> Outcome:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not hardware", f"--junitxml={report}"]
     if stage.workers:
-        command += ["-n", str(stage.workers), "--dist", "loadfile"]
+        command += ["-n", str(stage.workers), "--dist", "load" if stage.spread else "loadfile"]
     start = time.monotonic()
     status = subprocess.run([*command, *flags, *folders], cwd=ROOT, check=False).returncode
     ok = status == 0 or (status == PYTEST_NO_TESTS and stage.may_be_empty)
@@ -87,16 +88,6 @@ def read_report(report: Path, outcome: Outcome) -> None:
             outcome.counts["passed"] += 1
 
 
-def run_simulation() -> Outcome:
-    """Run the seeds with the same command as `make sim`."""
-    print(f"\n== simulation, {SIMULATION_SEEDS} seeds", flush=True)
-    command = [sys.executable, "-m", "tests.simulation.run", "--seeds", str(SIMULATION_SEEDS)]
-    start = time.monotonic()
-    ok = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    name = f"simulation, {SIMULATION_SEEDS} seeds"
-    return Outcome(name, ok, time.monotonic() - start, Counter({"passed" if ok else "failed": 1}))
-
-
 def print_summary(outcomes: list[Outcome]) -> None:
     """The last thing on the screen: a line a stage, then what did not run and why."""
     print("\n== summary")
@@ -116,7 +107,6 @@ def print_summary(outcomes: list[Outcome]) -> None:
 def main(flags: list[str]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     outcomes = [run_stage(stage, flags) for stage in STAGES]
-    outcomes.append(run_simulation())
     print_summary(outcomes)
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
