@@ -15,7 +15,7 @@ from cloud_core.domain.master import AgentInfo
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.progress import UNGRANTED, order_state, order_stop
 from cloud_core.domain.routing import Candidate, choose
-from cloud_core.domain.rows import Hold, Shipment
+from cloud_core.domain.rows import Hold, Order, Shipment
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine
@@ -34,13 +34,23 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     token = Token(ws.core_epoch, shipment.token_n + 1)
     if ws.recovering:  # under its old token: the bench that has it may still tell us
         return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
+    kept = _kept(ws, shipment, lines)
     candidates = _candidates(ws, shipment, lines)
     available = {
-        (c.warehouse, sku): ws.available(c.warehouse, sku) for c in candidates for sku, _ in lines
+        (c.warehouse, sku): ws.available(c.warehouse, sku) + (units if c.warehouse == kept else 0)
+        for c in candidates
+        for sku, units in lines
     }
     choice = choose(lines, candidates, available)
     if choice.parked:
+        if shipment.parked not in ("", "recovering"):
+            token = shipment.token  # nobody has had it meanwhile
+        elif kept:
+            release(ws, shipment, "moved")
+            _hold(ws, shipment.id, token, kept, lines)
         return _park(ws, shipment, token, choice.parked, choice.record)
+    if kept:
+        release(ws, shipment, "moved")
     _hold(ws, shipment.id, token, choice.warehouse, lines)
     order = ws.orders.get(shipment.order_id)
     assert order is not None
@@ -66,6 +76,16 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     ws.shipments.put(owned)
     if ws.load is not None:
         ws.load[choice.agent] = ws.load.get(choice.agent, 0) + 1
+    _send_offer(ws, owned, order, lines)
+    note(ws, owned, f"{shipment.state}>offered", actor)
+    settle_order(ws, order.id)
+    return owned
+
+
+def _send_offer(
+    ws: WorkingSet, shipment: Shipment, order: Order, lines: list[tuple[str, int]]
+) -> None:
+    token = shipment.token
     offer = Offer(
         shipment.id,
         token,
@@ -78,26 +98,24 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     )
     ws.send(
         f"offer:{shipment.id}:{token.core_epoch}.{token.n}",
-        choice.agent,
+        shipment.agent,
         "offer",
         codec.encode(offer),
         shipment_id=shipment.id,
         ttl_s=ws.policy.offer_ttl_s,
         fresh=True,
     )
-    note(ws, owned, f"{shipment.state}>offered", actor)
-    settle_order(ws, order.id)
-    return owned
 
 
 def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "core") -> Shipment:
-    """Take an offered shipment from its agent: hold released, old agent fenced, not yet re-owned.
+    """Take an offered shipment from its agent: old agent fenced, not yet re-owned.
+
+    Its hold stays until `own` moves it: a timer never gives paid goods back to sale (P9).
 
     `why` is `timeout`, `rejected`, `stopped`…; the first two keep the warehouse out of the next
     routing until its stock changes.
     """
     assert shipment.state == "offered", shipment.state
-    release(ws, shipment, "released")
     fence = Token(ws.core_epoch, shipment.token_n + 1)
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
@@ -172,6 +190,22 @@ def note(ws: WorkingSet, shipment: Shipment, change: str, actor: str, source: st
 def hold_id(shipment_id: str, token_n: int) -> str:
     """The id of the hold that belongs to one token of a shipment."""
     return f"{shipment_id}@{token_n}"
+
+
+def _kept(ws: WorkingSet, shipment: Shipment, lines: list[tuple[str, int]]) -> str:
+    """The warehouse that still sets goods aside for the unowned shipment, "" if none does.
+
+    A hold on goods that a count did not find any more ends here.
+    """
+    if shipment.token_n == 0:  # new: nothing to look up on the way of every order
+        return ""
+    hold = ws.holds.get(hold_id(shipment.id, shipment.token_n))
+    if hold is None or hold.state != "held":
+        return ""
+    if any(ws.available(hold.warehouse, sku) < 0 for sku, _ in lines):
+        release(ws, shipment, "released")
+        return ""
+    return hold.warehouse
 
 
 def _hold(

@@ -46,7 +46,7 @@ def reattach(
     if order is None and ws.orders.get(body.order) is not None:  # another shop's order has this id
         _unknown(ws, agent, event, body, info.warehouse)
         return None
-    if known is not None and known.state == "offered":
+    if known is not None:
         release(ws, known, "moved")
     order = order or _order(ws, body)
     _give_way(ws, order, agent, body.shipment)
@@ -188,8 +188,8 @@ def _give_way(ws: WorkingSet, order: Order, agent: str, keep: str) -> None:
     for other in ws.shipments_of(order.id):
         if other.id == keep or other.stop or other.state not in UNGRANTED:
             continue
+        release(ws, other, "moved")
         if other.state == "offered":
-            release(ws, other, "moved")
             send_cancel(
                 ws, other, Token(ws.core_epoch, other.token_n + 1), "reattached", answer=False
             )

@@ -69,8 +69,8 @@ def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) 
         ws.shipments.put(stopping)
         note(ws, stopping, "stopping", actor)
         return
+    release(ws, shipment, "released")  # a parked one may hold goods, too
     if shipment.state == "offered":
-        release(ws, shipment, "released")
         send_cancel(ws, shipment, fence, reason, answer=False)
     cancelled = replace(
         shipment,
