@@ -358,6 +358,7 @@ QUARANTINE_ROW = {
 AGENT_ROW = {
     "id": "hz-bench-1", "warehouse": "WH-HZ", "name": "杭州一号台", "enabled": 1, "online": 1,
     "seen_ms": 1795226500000, "queued": 0, "oldest_ms": 0, "sw": "0.1.0", "detail": {},
+    "replay_missing": False,
 }  # fmt: skip
 AUDIT_ROW = {
     "id": 31, "at_ms": 1795226500000, "actor": "key:k4f2", "source": "127.0.0.1",

@@ -191,7 +191,8 @@ def agent_list(context: click.Context, as_json: bool) -> None:
     """列出代理及其在线状态。List agents and how they do."""
     with core_of(context) as wired:
         rows = wired.views.agents()
-    show(rows, ("id", "warehouse", "name", "enabled", "online", "seen_ms", "queued", "sw"),
+    show(rows, ("id", "warehouse", "name", "enabled", "online", "seen_ms", "queued", "sw",
+                "replay_missing"),
          json_wanted=as_json)  # fmt: skip
 
 

@@ -158,14 +158,27 @@ class Views:
         return self._rows(wanted, limit)
 
     def agents(self) -> list[Json]:
-        """Every agent with what it last said of itself."""
+        """Every agent with what it last said of itself; `replay_missing` after a restore."""
         state = [column for column in t.agent_state.c if column.name not in ("agent", "next_cs")]
         wanted = (
             select(t.agent.c.id, t.agent.c.warehouse, t.agent.c.name, t.agent.c.enabled, *state)
             .join(t.agent_state, t.agent_state.c.agent == t.agent.c.id, isouter=True)
             .order_by(t.agent.c.id)
         )
-        return [{**row, "detail": _json(row["detail"])} for row in self._rows(wanted, 10_000)]
+        m = t.core_meta.c
+        facts = {row["key"]: row["value"] for row in self._rows(select(m.key, m.value), 1_000)}
+        recovering, epoch = facts.get("recovering") == "1", int(facts["core_epoch"])
+        return [
+            {
+                **row,
+                "detail": _json(row["detail"]),
+                "replay_missing": recovering
+                and bool(row["enabled"])
+                and not row["waived"]
+                and row["replayed_epoch"] != epoch,
+            }
+            for row in self._rows(wanted, 10_000)
+        ]
 
     def master(self, kind: str, *, start: int, limit: int) -> list[Json]:
         """Rows of one kind of master data by their key, `limit` (1..200) from row `start` on."""

@@ -220,7 +220,9 @@ def test_a_restored_core_is_a_new_life_that_waits_for_its_agents(terminal: Termi
     assert "恢复中" in terminal.run("restore", str(copy), "--yes").output
     assert terminal.json("list", "orders") == []
     assert "recovering" in {row["kind"] for row in terminal.json("list", "alarms")}
+    assert [row["replay_missing"] for row in terminal.json("agent", "list")] == [True]
     terminal.run("agent", "waive", "hz-a")
+    assert [row["replay_missing"] for row in terminal.json("agent", "list")] == [False]
     assert "recovering" not in {row["kind"] for row in terminal.json("list", "alarms")}
     assert (terminal.folder / "core" / "core.sqlite.before-restore").exists()
 
