@@ -16,8 +16,12 @@ from protocols.messages import Hello
 
 
 def expect_replay(ws: WorkingSet, agent: str, hello: Hello) -> None:
-    """Remember how far the agent's streams go, so that its replay can be judged complete."""
-    if not ws.recovering:
+    """Remember how far the agent's streams go, so that its replay can be judged complete.
+
+    Only a hello that knows this life of the core counts: an older one that comes late would
+    announce less than the agent has.
+    """
+    if not ws.recovering or hello.core_epoch != ws.core_epoch:
         return
     goal = {f"{p.stream}/{p.epoch}": p.next - 1 for p in hello.streams if p.stream == "floor"}
     for position in hello.streams:

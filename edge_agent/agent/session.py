@@ -218,6 +218,7 @@ class Session:
             echo_mono_ms=welcome.echo_mono_ms,
             mono_ms=live.ports.clock.now().mono_ms,
         )
+        core_epoch = live.floor.read(greet.core_epoch)
         floor = await live.write(lambda tx: greet.welcome_floor(tx, welcome))
         other = await live.telemetry.write(
             lambda tx: greet.welcome_stream(tx, welcome, "telemetry")
@@ -235,6 +236,10 @@ class Session:
         released = await live.write(print_label.core_heard)
         log.info("session.welcomed printing=%s released=%d", floor.printing, released)
         live.ring_printers()
+        if core_epoch != welcome.core_epoch:
+            # A core that was restored takes only a hello that knows its new life for the whole
+            # announcement of what will be replayed.
+            self._greet_again("new_core_epoch")
 
     def _reopened(self) -> None:
         """A new epoch was opened (or the answer was to an older hello): introduce it, politely."""

@@ -46,6 +46,8 @@ class FloorAgent:
     seq: int = 0
     hash: bytes = b""
     rows: list[bytes] = field(default_factory=list)
+    core_epoch: int = 0
+    """The life of the core this agent last heard of."""
 
     def __post_init__(self) -> None:
         self.hash = chain.genesis(self.id, "floor", self.epoch)
@@ -68,6 +70,7 @@ class FloorAgent:
         return Hello(
             1, self.id, 1, "test", [1], 1, "boot", START_MS, 1_000,
             [StreamPosition("floor", self.epoch, 1, self.seq + 1, self.hash.hex())], fresh=fresh,
+            core_epoch=self.core_epoch,
         )  # fmt: skip
 
 

@@ -63,13 +63,23 @@ def world(tmp_path: Path) -> Restored:
 
 
 def replay(core: CoreBench, agent: str) -> None:
-    """The agent says hello and sends every row it still keeps."""
+    """The agent learns of the new life, announces what it keeps, and sends every row of it."""
     other = core.agents[agent]
     rows = list(other.rows)
+    other.core_epoch = core.do(c.GreetAgent(other.site, agent, other.hello())).core_epoch
     core.do(c.GreetAgent(other.site, agent, other.hello()))
     other.__post_init__()
     if rows:
         core.do(other.batch(rows))
+
+
+def test_a_hello_from_before_the_restore_announces_nothing(world: Restored) -> None:
+    core = world.restore()
+    core.shop("2")
+    for agent in core.agents.values():
+        core.do(c.GreetAgent(agent.site, agent.id, agent.hello()))
+    core.do(c.Sweep())
+    assert core.one("SELECT parked FROM shipment") == "recovering"
 
 
 def test_nothing_is_offered_before_every_agent_has_replayed(world: Restored) -> None:
