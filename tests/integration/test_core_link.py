@@ -148,6 +148,8 @@ async def test_the_doctor_tells_a_wrong_password_and_a_missing_right(line: Line)
 
 async def test_messages_of_nobody_and_nonsense_are_quarantined(line: Line) -> None:
     with await threaded(line.agent().__enter__) as agent:
+        await threaded(lambda: agent.subscribe(topics.CORE_STATE_TOPIC))
+        await threaded(lambda: agent.hear(topics.CORE_STATE_TOPIC))  # said after it subscribed
         topic = topics.up(SITE, AGENT, "hello")
         for payload in (b"", b"{", b"[" * 1000, b"\x78\x9c" + b"\xff" * 40, b'{"v":9}'):
             await threaded(lambda payload=payload: agent.publish(topic, payload))
