@@ -126,7 +126,7 @@ class Executioner:
         await plant.until(let_go, 10, "the printer to notice")
         one.printer.faults.clear()
         await plant.revive(victim)
-        await plant.until(lambda: asked_again(one), 30, "a person to ask for the label again")
+        await plant.until(lambda: asked_again(one), 90, "a person to ask for the label again")
         await plant.progress(WAITING)
 
     async def while_starting(self, victim: str) -> None:
