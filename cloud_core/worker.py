@@ -309,7 +309,9 @@ class Core:
 
     def _publish_command(self, topic: str, out: c.OutgoingCommand) -> None:
         body = Raw(out.body)
-        command = Command(limits.VERSION, out.id, out.cs, out.kind, out.sent_ms, body, out.ttl_s)
+        command = Command(
+            limits.VERSION, out.id, out.cs, out.kind, out.sent_ms, out.core_epoch, body, out.ttl_s
+        )
         try:
             self._link.publish(topic, codec.encode_message(command))
         except Corrupt as error:  # larger than a message may be: people must see it

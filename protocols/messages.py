@@ -233,7 +233,9 @@ class Command(Struct, frozen=True, omit_defaults=True):
 
     `cs` counts commands per agent from 1. `sent_ms` is server time; with `ttl_s` the command is
     void at `sent_ms + ttl_s * 1000`, judged on CLOCK_BOOTTIME plus the learned offset; an agent
-    that has learned none lets a person decide.
+    that has learned none lets a person decide. `core_epoch` is that of the core which sends it: a
+    copy that a broker kept from before the core's restore, or that comes before the welcome, is
+    passed over without a receipt; the core sends what it still wants again.
     """
 
     v: int
@@ -241,6 +243,7 @@ class Command(Struct, frozen=True, omit_defaults=True):
     cs: Seq
     k: Annotated[str, Meta(min_length=3, max_length=32)]
     sent_ms: Millis
+    core_epoch: Seq
     d: Raw
     ttl_s: Annotated[int, Meta(ge=1, le=86_400)] | None = None
 

@@ -165,6 +165,7 @@ class OutgoingCommand:
     body: bytes
     sent_ms: int
     ttl_s: int | None
+    core_epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ def draw_commands(ws: WorkingSet, command: DrawCommands) -> list[OutgoingCommand
             cs, next_cs = next_cs, next_cs + 1
         ws.outbox.put(replace(known, cs=cs, sent_ms=ws.now_ms))
         out.append(
-            OutgoingCommand(known.id, cs, known.kind, known.body, known.created_ms, known.ttl_s)
+            OutgoingCommand(
+                known.id, cs, known.kind, known.body, known.created_ms, known.ttl_s, ws.core_epoch
+            )
         )
         if len(out) >= command.limit:
             break

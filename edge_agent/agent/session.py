@@ -114,6 +114,10 @@ class Session:
         if not isinstance(event, Received) or not event.topic.endswith("/dn/cmd"):
             return None
         self._check_address(event.topic)
+        if not self._live.welcomed:
+            # A copy that the broker kept: this card may have been put back, and only the welcome
+            # shows it. The core sends what it still wants after its welcome.
+            return None
         return codec.decode(event.payload, Command)
 
     def _check_address(self, topic: str) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge_agent.domain import moment
 from edge_agent.domain.task import OPEN, Line, Task, TaskState
-from edge_agent.flows import bench, print_label, purge, stop
+from edge_agent.flows import bench, greet, print_label, purge, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, inbox, jobs, meta, tasks
 from edge_agent.journal.inbox import Receipt
@@ -40,13 +40,16 @@ def receive(tx: Tx, arrived: Sequence[Command], at: Bench) -> Taken:
     """Execute the new ones among at most `RECEIPTS_MAX` commands and write their receipt.
 
     A repeat is silent while its receipt is on the way; when the core holds the receipt and asks
-    again all the same (it was restored), the receipt is written once more.
+    again all the same (it was restored), the receipt is written once more. One that an earlier
+    life of the core sent is passed over: what that core knew of this card is forgotten, and a
+    card put back may not know it either (a label would come out twice).
     """
     assert len(arrived) <= limits.RECEIPTS_MAX
     ids: list[str] = []
     refused: list[tuple[str, str]] = []
+    core_epoch = greet.core_epoch(tx.db)
     for command in arrived:
-        if command.id in ids:
+        if command.id in ids or command.core_epoch < core_epoch:
             continue
         known = inbox.receipt_of(tx.db, command.id)
         if known is None:

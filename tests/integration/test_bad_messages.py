@@ -123,7 +123,7 @@ async def commands_that_are_none(plant: Plant) -> None:
     """Downwards: the agent counts them, stays linked and stores nothing of them."""
     one = plant.warehouses[AGENT]
     before = one.crew.screen.status["counters"]["messages_bad"]
-    unknown = Command(limits.VERSION, "made-up", 1, "explode", 0, msgspec.Raw(b"{}"))
+    unknown = Command(limits.VERSION, "made-up", 1, "explode", 0, 1, msgspec.Raw(b"{}"))
     payloads = [BOMB, b"{" + b" " * limits.BATCH_BYTES_MAX, b'{"v":1,"id":', b"\x00" * 100]
     topic = topics.down(SITE, AGENT, "cmd")
     core = account(plant, "core")

@@ -66,6 +66,7 @@ class Floor:
         self.clock = HandClock()
         self.offset: ServerOffset | None = None
         self.core_seen = True
+        self.core_epoch = 1
         self._epochs = itertools.count(1)
         self._commands = itertools.count(1)
         self.core = self.open()
@@ -123,7 +124,7 @@ class Floor:
         kind = next(k for k, struct in commands.COMMANDS.items() if struct is type(body))
         return Command(
             v=1, id=cmd_id or f"cmd-{number}", cs=number, k=kind, sent_ms=1_800_000_000_000,
-            d=codec.raw(body), ttl_s=ttl_s,
+            core_epoch=self.core_epoch, d=codec.raw(body), ttl_s=ttl_s,
         )  # fmt: skip
 
     def scan(self, code: str, station: str = "S1") -> Answer:

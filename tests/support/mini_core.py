@@ -69,7 +69,7 @@ class MiniCore:
         kind = next(k for k, struct in commands.COMMANDS.items() if struct is type(body))
         command = Command(
             v=1, id=cmd_id or f"cmd-{number}", cs=number, k=kind, sent_ms=self._now(),
-            d=codec.raw(body),
+            core_epoch=1, d=codec.raw(body),
         )  # fmt: skip
         self._publish("cmd", command)
         return command.id

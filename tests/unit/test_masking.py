@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cloud_core.domain.contact import ContactPlain, contact_of, last_digits, masked_of
@@ -197,11 +197,12 @@ def test_the_masked_part_of_a_receiver_never_leaks_the_clear_part(
     name: str, phone: str, room: int
 ) -> None:
     detail = f"演示路{room}号{room}室"
+    assume(len(name) < 2 or name not in detail)
     receiver = make_receiver(ReceiverFields(name=name, phone=phone, detail=detail), prefix="r.")
     masked, plain = masked_of(receiver), contact_of(receiver)
     shown = f"{masked.name}|{masked.phone}|{masked.detail}"
     assert plain.phone == phone
-    assert plain.name not in masked.name  # a one-character name may well stand in a street's
+    assert plain.name not in masked.name
     assert len(plain.name) < 2 or plain.name not in shown
     assert phone not in shown
     assert phone[3:9] not in masked.phone

@@ -115,7 +115,7 @@ def test_noise_is_corrupt_and_nothing_else(noise: bytes) -> None:
 ))  # fmt: skip
 def test_any_json_as_a_command_body_is_a_body_or_corrupt(kind: str, body: Any) -> None:
     raw = Raw(msgspec.json.encode(body))
-    command = Command(v=1, id="c-1", cs=1, k=kind, sent_ms=0, d=raw)
+    command = Command(v=1, id="c-1", cs=1, k=kind, sent_ms=0, core_epoch=1, d=raw)
     try:
         decoded = codec.decode_command_body(command)
     except Corrupt:
@@ -176,7 +176,7 @@ def test_a_grant_of_two_hundred_lines_travels_compressed() -> None:
     line = TaskLine("SKU-000001", 3, "演示商品" * 20, ["6900000000017"] * 20, "A-03-2")
     label = LabelText("圆通演示", "测**", "100****0001", "上海市浦东新区***")
     grant = Grant("DB1-1", Token(1, 1), "DB1", "demo", "n", "YT88", "YTO", label, [line] * 200, 0)
-    command = Command(v=1, id="c-1", cs=1, k="grant", sent_ms=0, d=codec.raw(grant))
+    command = Command(v=1, id="c-1", cs=1, k="grant", sent_ms=0, core_epoch=1, d=codec.raw(grant))
     payload = codec.encode_message(command)
     assert payload[:1] == b"\x78"
     assert len(payload) < 8 * 1024
@@ -185,7 +185,9 @@ def test_a_grant_of_two_hundred_lines_travels_compressed() -> None:
 
 def test_a_message_that_cannot_travel_is_refused_at_the_sender() -> None:
     noise = "".join(sha256(str(n).encode()).hexdigest() for n in range(8_000))
-    command = Command(v=1, id="c-1", cs=1, k="notice", sent_ms=0, d=codec.raw(Big(noise)))
+    command = Command(
+        v=1, id="c-1", cs=1, k="notice", sent_ms=0, core_epoch=1, d=codec.raw(Big(noise))
+    )
     with pytest.raises(Corrupt, match="message_too_large"):
         codec.encode_message(command)
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.domain.moment import ServerOffset
 from edge_agent.flows import bench, receive
-from edge_agent.journal import fences, rows
+from edge_agent.journal import fences, meta, rows
 from protocols import commands
 from protocols.messages import Command, Token
 from tests.support.edge import PLAN, Floor, cancel, grant, offer
@@ -121,6 +121,18 @@ def test_the_shipment_comes_back_under_a_higher_token(floor: Floor) -> None:
     assert floor.tell(grant(n=1), cmd_id="old").refused == (("old", "stale_token"),)
 
 
+def test_a_grant_that_an_earlier_life_of_the_core_sent_is_passed_over(floor: Floor) -> None:
+    """A broker may keep one for hours; card and core may both have been put back meanwhile."""
+    late = floor.command(grant(), cmd_id="late")
+    floor.write(lambda tx: meta.put(tx.db, "core_epoch", 2))
+    taken = floor.write(lambda tx: receive.receive(tx, [late], floor.bench))
+    assert taken == receive.Taken((), ())
+    assert floor.types()[1:] == []
+    floor.core_epoch = 2
+    floor.tell(grant(), cmd_id="late")
+    assert floor.state(SHIPMENT) == "granted"
+
+
 def test_a_yes_to_a_broadcast_claim_gives_no_right(floor: Floor) -> None:
     floor.tell(
         commands.Try(
@@ -135,8 +147,10 @@ def test_a_yes_to_a_broadcast_claim_gives_no_right(floor: Floor) -> None:
 
 
 def test_a_bad_command_is_named_and_its_neighbours_go_through(floor: Floor) -> None:
-    bad = Command(v=1, id="bad", cs=1, k="offer", sent_ms=0, d=floor.command(cancel()).d)
-    unknown = Command(v=1, id="unknown", cs=2, k="dance", sent_ms=0, d=bad.d)
+    bad = Command(
+        v=1, id="bad", cs=1, k="offer", sent_ms=0, core_epoch=1, d=floor.command(cancel()).d
+    )
+    unknown = Command(v=1, id="unknown", cs=2, k="dance", sent_ms=0, core_epoch=1, d=bad.d)
     good = floor.command(offer(), cmd_id="good")
     floor.write(lambda tx: receive.receive(tx, [bad, unknown, good], floor.bench))
     told = floor.bodies("command.received")[0]
