@@ -25,12 +25,13 @@ from cloud_core.api.doors import Doors, Limits
 from cloud_core.carriers.pool import PoolCarrier
 from cloud_core.channels.douyin import DouyinDialect
 from cloud_core.channels.generic import GenericDialect
-from cloud_core.channels.spreadsheet import read_order_file, read_sheet
+from cloud_core.channels.spreadsheet import mappable_fields, read_order_file, read_sheet
 from cloud_core.channels.write_back import HttpWriteBack, Target
 from cloud_core.committer import CommitCore, Committer, Flow, InlineCommitter
 from cloud_core.domain.address import AddressMatcher
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
+from cloud_core.flows.connect_shop import ShopDoor
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest, Languages
 from cloud_core.flows.registry import FOLDS
@@ -137,6 +138,7 @@ class Wired:
     channels: ChannelRegister
     ingest: Ingest
     master: MasterDoor
+    shops: ShopDoor
     reads: LoopReads
 
 
@@ -177,12 +179,14 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     running.append(core)
     views, register = Views(engine), KeyRegister(engine)
     master = MasterDoor(read_sheet, committer.submit)
+    shops = ShopDoor(channels, dialect_names(), mappable_fields(), make_secret, ports.clock)
     doors = Doors(
         views=views,
         keys=register,
         channels=channels,
         ingest=ingest,
         master=master,
+        shops=shops,
         submit=committer.submit,
         pages=tracking,
         clock=ports.clock,
@@ -192,7 +196,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     )
     return Wired(
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
-        master, reads,
+        master, shops, reads,
     )  # fmt: skip
 
 
@@ -227,7 +231,7 @@ def build(settings: Settings, *, inline: bool = False) -> Wired:
 
     def target_of(channel: str) -> Target:
         found = channels.get(channel)
-        return Target(found.write_back_url if found.enabled else "", found.secrets)
+        return Target(found.write_back_url, found.secrets)
 
     write_back = HttpWriteBack(
         target_of, clock, timeout_s=settings.write_back_timeout_s, tries=settings.write_back_tries

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_core import logs
-from cloud_core.api import health, intake, master, shapes, staff, tracking
+from cloud_core.api import channels, health, intake, master, shapes, staff, tracking
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import answer
 from protocols.errors import PacklineError, Rejected, Unavailable
@@ -50,8 +50,9 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.doors = doors
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    for router in (intake.router, staff.router, master.router, tracking.router, health.router):
-        app.include_router(router)
+    # Channels before master data: its address with any kind of data would catch theirs.
+    for part in (intake, staff, channels, master, tracking, health):
+        app.include_router(part.router)
     app.add_exception_handler(PacklineError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

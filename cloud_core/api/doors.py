@@ -9,6 +9,7 @@ from typing import Protocol
 from cloud_core.api.metrics import Metrics
 from cloud_core.api.rates import Rates
 from cloud_core.domain.tracking import Page
+from cloud_core.flows.connect_shop import ShopDoor
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest
 from cloud_core.ports import Clock, Submit
@@ -57,6 +58,7 @@ class Doors:
         channels: ChannelRegister,
         ingest: Ingest,
         master: MasterDoor,
+        shops: ShopDoor,
         submit: Submit,
         pages: TrackingPages,
         clock: Clock,
@@ -66,7 +68,7 @@ class Doors:
     ) -> None:
         self.views, self.keys, self.channels = views, keys, channels
         self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
-        self.pages = pages
+        self.shops, self.pages = shops, pages
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
         self.channel_rates = Rates(limits.channel_per_min)

@@ -25,11 +25,9 @@ from cloud_core.cli.running import BROKER_SECRETS, broker_access
 from cloud_core.domain import access
 from cloud_core.domain.commands import ImportRows, WaiveAgent
 from cloud_core.domain.master_tables import read_mapping
-from cloud_core.ports import ChannelConfig
-from cloud_core.store.channel_rows import Channel
+from cloud_core.domain.shop_connection import check_secret
+from cloud_core.flows.connect_shop import ChannelChange, NewChannel
 from protocols.errors import Rejected
-
-_SECRET_CHARS_MIN = 8
 
 
 def register(group: click.Group) -> None:
@@ -109,18 +107,35 @@ def channel_add(context: click.Context, name: str, dialect: str, title: str, app
                 secret_stdin: bool, write_back_url: str, columns: tuple[str, ...],
                 as_json: bool) -> None:  # fmt: skip
     """新增渠道；自动生成的密钥只显示一次。Add a channel; a made secret is shown once."""
-    check_channel_name(name)
-    if dialect not in bootstrap.dialect_names():
-        raise Rejected(
-            "dialect_unknown", f"没有方言 {dialect}，可选：{'、'.join(bootstrap.dialect_names())}",
-            f"no dialect {dialect}", field="dialect",
-        )  # fmt: skip
-    secret = _secret(stdin=secret_stdin)
-    config = ChannelConfig(name, dialect, app_key=app_key, columns=_mapping(columns))
+    new = NewChannel(
+        name, dialect, title, app_key, _secret(stdin=secret_stdin), write_back_url,
+        _mapping(columns),
+    )  # fmt: skip
     with core_of(context) as wired:
-        made = Channel(config, (secret,), title, write_back_url, enabled=True)
-        wired.channels.add(made, by("channel.added", name, dialect))
-    _tell_secret(name, secret, shown=not secret_stdin, json_wanted=as_json)
+        _, made = wired.shops.add(new, actor(), "local")
+    _tell_secret(name, made, json_wanted=as_json)
+
+
+@channel.command("change")
+@click.argument("name")
+@click.option("--title", default=None, help="显示名称。")
+@click.option("--app-key", default=None, help="平台应用的 app_key。")
+@click.option("--write-back-url", default=None, help="发货回传地址；空文本 = 不回传。")
+@click.option("--column", "columns", multiple=True, metavar="表头=字段",
+              help="表格列映射；给出时替换原来的全部映射。")  # fmt: skip
+@click.option("--pause/--resume", "paused", default=None, help="暂停接收和回传，或恢复。")
+@with_context
+def channel_change(context: click.Context, name: str, title: str | None, app_key: str | None,
+                   write_back_url: str | None, columns: tuple[str, ...],
+                   paused: bool | None) -> None:  # fmt: skip
+    """修改、暂停或恢复渠道，立即生效。Change, pause or resume a channel, at once."""
+    change = ChannelChange(
+        title, app_key, write_back_url, _mapping(columns) if columns else None,
+        None if paused is None else not paused,
+    )  # fmt: skip
+    with core_of(context) as wired:
+        found = wired.shops.change(name, change, actor(), "local")
+    click.echo(f"渠道 {name} 已保存" + ("" if found["enabled"] else "（已暂停）"))
 
 
 @channel.command("list")
@@ -129,14 +144,7 @@ def channel_add(context: click.Context, name: str, dialect: str, title: str, app
 def channel_list(context: click.Context, as_json: bool) -> None:
     """列出渠道（不含密钥）。List channels, never their secrets."""
     with core_of(context) as wired:
-        rows = [
-            {
-                "name": found.config.name, "dialect": found.config.dialect, "title": found.title,
-                "app_key": found.config.app_key, "live_secrets": len(found.secrets),
-                "write_back_url": found.write_back_url, "enabled": found.enabled,
-            }
-            for found in wired.channels.all()
-        ]  # fmt: skip
+        rows = wired.shops.all()
     show(rows, ("name", "dialect", "title", "live_secrets", "write_back_url", "enabled"),
          json_wanted=as_json)  # fmt: skip
 
@@ -150,8 +158,8 @@ def channel_rotate(context: click.Context, name: str, secret_stdin: bool, as_jso
     """换密钥；上一个继续有效，更早的立即失效。New secret first, the one before stays live."""
     secret = _secret(stdin=secret_stdin)
     with core_of(context) as wired:
-        wired.channels.rotate(name, secret, by("channel.secret_rotated", name))
-    _tell_secret(name, secret, shown=not secret_stdin, json_wanted=as_json)
+        _, made = wired.shops.rotate(name, secret, actor(), "local")
+    _tell_secret(name, made, json_wanted=as_json)
 
 
 @click.group()
@@ -206,34 +214,16 @@ def agent_waive(context: click.Context, agent_id: str) -> None:
     click.echo(f"不再等待代理 {agent_id} 补传；它以后的上报仍然有效")
 
 
-def check_channel_name(name: str) -> str:
-    """A channel's name as it stands in addresses. Raises `Rejected("channel_name")`."""
-    fits = name and name[0].isalnum() and all(c.isalnum() or c in "-_" for c in name)
-    if not (fits and name.isascii() and name == name.lower() and len(name) <= 48):
-        raise Rejected(
-            "channel_name", "渠道名只能用小写字母、数字、- 和 _，最多 48 个字符",
-            "a channel name has 1 to 48 of a-z, 0-9, -, _", field="name",
-        )  # fmt: skip
-    return name
-
-
 def _secret(*, stdin: bool) -> str:
-    if not stdin:
-        return bootstrap.make_secret()
-    text = sys.stdin.readline().strip()
-    if len(text) < _SECRET_CHARS_MIN:
-        raise Rejected(
-            "secret_short", f"密钥至少 {_SECRET_CHARS_MIN} 个字符", "the secret is too short",
-            field="secret",
-        )  # fmt: skip
-    return text
+    """The secret a person gives, "" to have one made."""
+    return check_secret(sys.stdin.readline()) if stdin else ""
 
 
-def _tell_secret(name: str, secret: str, *, shown: bool, json_wanted: bool) -> None:
+def _tell_secret(name: str, made: str, *, json_wanted: bool) -> None:
     if json_wanted:
-        print_json({"channel": name, **({"secret": secret} if shown else {})})
-    elif shown:
-        click.echo(f"渠道 {name} 的签名密钥，请立即交给店铺，不会再次显示：\n{secret}")
+        print_json({"channel": name, **({"secret": made} if made else {})})
+    elif made:
+        click.echo(f"渠道 {name} 的签名密钥，请立即交给店铺，不会再次显示：\n{made}")
     else:
         click.echo(f"渠道 {name} 已保存")
 

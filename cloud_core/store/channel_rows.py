@@ -6,7 +6,7 @@ only inside a `Channel` value, which never prints them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -77,6 +77,25 @@ class ChannelRegister:
             }  # fmt: skip
             connection.execute(insert(channel), row)
             write_audit(connection, [by])
+
+    def change(self, name: str, alter: Callable[[Channel], Channel], by: Audit) -> Channel:
+        """Keep what `alter` makes of the channel, but for its name, dialect and secrets.
+
+        Read and written in one transaction. Raises `Rejected("channel_unknown")` and what `alter`
+        raises.
+        """
+        with changing(self._engine) as connection:
+            row = connection.execute(select(channel).where(channel.c.id == name)).first()
+            if row is None:
+                raise _unknown(name)
+            found = alter(self._channel(row))
+            values = {
+                "name": found.title, "config": _options_text(found.config),
+                "write_back_url": found.write_back_url, "enabled": int(found.enabled),
+            }  # fmt: skip
+            connection.execute(update(channel).where(channel.c.id == name).values(values))
+            write_audit(connection, [by])
+        return found
 
     def rotate(self, name: str, secret: str, by: Audit) -> tuple[str, ...]:
         """Put a new secret first and keep the one before it live; older ones end now.

@@ -36,11 +36,16 @@ class LoopReads:
             return [RawMessage(*row) for row in rows]
 
     def due_calls(self, limit: int, now_ms: int, busy: Sequence[str]) -> list[ShopCall]:
-        """Write-backs due at `now_ms`, the longest due first; none of the channels in `busy`."""
+        """Write-backs due at `now_ms`, the longest due first; none of the channels in `busy`.
+
+        Those of a paused channel wait until it goes on.
+        """
         c = t.shop_outbox.c
+        paused = select(t.channel.c.id).where(t.channel.c.enabled == 0)
         wanted = select(*columns(t.shop_outbox, ShopCall)).where(
-            c.done_ms.is_(None), c.due_ms <= now_ms, c.channel.not_in(busy)
-        )
+            c.done_ms.is_(None), c.due_ms <= now_ms, c.channel.not_in(busy),
+            c.channel.not_in(paused),
+        )  # fmt: skip
         with reading(self._engine) as connection:
             rows = connection.execute(wanted.order_by(c.due_ms, c.id).limit(limit))
             return [ShopCall(*row) for row in rows]

@@ -59,6 +59,11 @@ def shipped_words() -> Words:
     )
 
 
+def mappable_fields() -> frozenset[str]:
+    """What a channel's mapping may name: our fields, and `-` for a column to ignore."""
+    return frozenset(shipped_words().fields.values()) | {IGNORED}
+
+
 def find_columns(sheet: Sheet, own: Mapping[str, str]) -> Columns:
     """The columns of an order file. `own` maps headers to fields, `-` ignores, `*` is the rest.
 
@@ -67,7 +72,7 @@ def find_columns(sheet: Sheet, own: Mapping[str, str]) -> Columns:
     """
     words = shipped_words()
     mapping = dict(words.fields)
-    known = set(words.fields.values()) | {IGNORED}
+    known = mappable_fields()
     for header, target in own.items():
         if target not in known:
             raise Rejected(

@@ -120,6 +120,28 @@ def test_channels_and_their_secrets(terminal: Terminal) -> None:
         assert code in terminal.run(*words, ok=False).output, words
 
 
+def test_a_channel_is_changed_paused_and_resumed(terminal: Terminal) -> None:
+    terminal.run("channel", "add", "demo-shop", "--dialect", "generic", "--column", "心情=-")
+    url = "https://shop.example/packline"
+    told = terminal.run("channel", "change", "demo-shop", "--pause", "--write-back-url", url)
+    assert "已暂停" in told.output
+    (row,) = terminal.json("channel", "list")
+    assert (row["enabled"], row["write_back_url"], row["columns"]) == (False, url, {"心情": "-"})
+    terminal.run("channel", "change", "demo-shop", "--resume", "--column", "备注2=-")
+    (row,) = terminal.json("channel", "list")
+    assert (row["enabled"], row["columns"]) == (True, {"备注2": "-"})
+    for words, code in (
+        (("ghost", "--pause"), "channel_unknown"),
+        (("demo-shop",), "change_empty"),
+        (("demo-shop", "--column", "单号=numbre"), "mapping_broken"),
+        (("demo-shop", "--write-back-url", "shop.example"), "url_invalid"),
+    ):
+        assert code in terminal.run("channel", "change", *words, ok=False).output, words
+    short = terminal.run("channel", "rotate-secret", "demo-shop", "--secret-stdin", given="\n",
+                         ok=False)  # fmt: skip
+    assert "secret_short" in short.output
+
+
 def fill(terminal: Terminal) -> None:
     """Master data and one order file."""
     files = {
