@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 FIRST_CORE_EPOCH = 1
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision; a database that has it is not looked at by Alembic, whose import is slow."""
 
 

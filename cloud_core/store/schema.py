@@ -399,6 +399,10 @@ lease = Table(
     Column("fence", _Big, nullable=False),
     Column("until_ms", _Big, nullable=False),
 )
+commit_mark = Table(  # written with a commit whose outcome may stay unknown; deleted soon after
+    "commit_mark", metadata, _id("id", 32),
+    Column("at_ms", _Big, nullable=False, index=True),
+)
 
 # --- people, faults ----------------------------------------------------------------------------
 

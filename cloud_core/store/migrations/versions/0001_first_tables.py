@@ -1,10 +1,446 @@
-"""The first tables, as `store.schema` declares them."""
+"""The first tables, as they stood; `store.schema` has moved on since and is not asked."""
 
 from __future__ import annotations
 
 from alembic import op
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
-from cloud_core.store.schema import metadata
+metadata = MetaData()
+
+# One column a line reads as a table; the formatter would take four lines for each index.
+# fmt: off
+
+_Big = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id(name: str = "id", length: int = 64) -> Column[str]:
+    return Column(name, String(length), primary_key=True)
+
+
+core_meta = Table("core_meta", metadata, _id("key"), Column("value", Text, nullable=False))
+
+# --- master data -------------------------------------------------------------------------------
+
+warehouse = Table(
+    "warehouse", metadata, _id(),
+    Column("site", String(48), nullable=False, unique=True),  # the id in lower case, on the wire
+    Column("name", Text, nullable=False),
+    Column("division", String(12), nullable=False, server_default=""),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("sender_name", Text, nullable=False, server_default=""),
+    Column("sender_phone", Text, nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="100"),
+    Column("hours", Text, nullable=False, server_default=""),  # "09:00-18:00", "" = always
+    Column("carrier", String(64), nullable=False, server_default=""),  # the default carrier
+    Column("print_on", String(8), nullable=False, server_default="grant"),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+)
+agent = Table(
+    "agent", metadata, _id(),
+    Column("warehouse", String(64), ForeignKey("warehouse.id"), nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("secret_hash", Text, nullable=False, server_default=""),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+)
+station = Table(
+    "station", metadata, _id(),
+    Column("agent", String(48), ForeignKey("agent.id"), nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+)
+carrier = Table(
+    "carrier", metadata, _id(),
+    Column("name", Text, nullable=False),
+    Column("kind", String(32), nullable=False, server_default="pool"),
+    Column("transit_days", Integer, nullable=False, server_default="3"),
+    Column("pattern", Text, nullable=False, server_default=""),
+)
+carrier_transit = Table(
+    "carrier_transit", metadata,
+    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
+    Column("warehouse", String(64), primary_key=True),
+    Column("province", String(12), primary_key=True),
+    Column("days", Integer, nullable=False),
+)
+sku = Table(
+    "sku", metadata, _id(),
+    Column("name", Text, nullable=False),
+    Column("weight_g", Integer, nullable=False, server_default="0"),
+    Column("volume_cm3", Integer, nullable=False, server_default="0"),
+    Column("category", Text, nullable=False, server_default=""),
+    Column("serial", Integer, nullable=False, server_default="0"),
+)
+sku_barcode = Table(
+    "sku_barcode", metadata, _id("barcode", 128),
+    Column("sku", String(64), ForeignKey("sku.id"), nullable=False, index=True),
+)
+shelf_location = Table(
+    "shelf_location", metadata,
+    Column("warehouse", String(64), primary_key=True),
+    Column("sku", String(64), primary_key=True),
+    Column("location", Text, nullable=False),
+)
+channel = Table(
+    "channel", metadata, _id(),
+    Column("dialect", String(32), nullable=False),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("config", Text, nullable=False, server_default="{}"),  # JSON: app key, mapping, options
+    Column("secrets", LargeBinary, nullable=False),  # sealed JSON list, at most two live
+    Column("write_back_url", Text, nullable=False, server_default=""),
+    Column("enabled", Integer, nullable=False, server_default="1"),
+)
+
+# --- orders ------------------------------------------------------------------------------------
+
+raw_message = Table(
+    "raw_message", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("channel", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),  # event | file
+    Column("digest", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),  # file name, mapping
+    Column("received_ms", _Big, nullable=False),
+    Column("processed_ms", _Big),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("source", Text, nullable=False, server_default=""),
+    Index("raw_message_digest", "channel", "digest", unique=True),
+    Index("raw_message_open", "processed_ms", "id"),
+)
+orders = Table(
+    "orders", metadata, _id(),
+    Column("channel", String(64), nullable=False),
+    Column("native_id", String(128), nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("stop", String(16), nullable=False, server_default=""),  # "", requested, cancelled
+    Column("source_version", _Big, nullable=False, server_default="0"),
+    Column("native_status", Text, nullable=False, server_default=""),
+    Column("created_ms", _Big, nullable=False),
+    Column("paid_ms", _Big),
+    Column("ship_by_ms", _Big),
+    Column("expected_ms", _Big),
+    Column("amount_fen", _Big, nullable=False, server_default="0"),
+    Column("province", String(12), nullable=False, server_default=""),
+    Column("city", String(12), nullable=False, server_default=""),
+    Column("district", String(12), nullable=False, server_default=""),
+    Column("division_text", Text, nullable=False, server_default=""),
+    Column("division_flag", String(32), nullable=False, server_default=""),
+    Column("remark", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default=""),
+    Column("track_token", String(32), nullable=False, unique=True),
+    Column("track_until_ms", _Big),
+    Column("flags", Text, nullable=False, server_default=""),  # reattached, address_changed…
+    Column("version", Integer, nullable=False, server_default="0"),
+    Index("orders_native", "channel", "native_id", unique=True),
+    Index("orders_native_only", "native_id"),
+    Index("orders_state", "state", "ship_by_ms"),
+)
+order_line = Table(
+    "order_line", metadata,
+    Column("order_id", String(64), primary_key=True),
+    Column("line_no", Integer, primary_key=True),
+    Column("sku", String(64), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("price_fen", _Big, nullable=False, server_default="0"),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("gift", Integer, nullable=False, server_default="0"),
+)
+contact = Table(
+    "contact", metadata, _id("order_id"),
+    Column("sealed", LargeBinary),  # AES-GCM of the clear fields; NULL once purged
+    Column("key_id", String(16), nullable=False, server_default=""),
+    Column("name_masked", Text, nullable=False, server_default=""),
+    Column("phone_masked", Text, nullable=False, server_default=""),
+    Column("address_masked", Text, nullable=False, server_default=""),
+    Column("phone_hash", String(64), nullable=False, server_default="", index=True),
+    Column("purged_ms", _Big),
+)
+seen_key = Table(  # idempotency: every effect of an outside message stands beside its key (P8)
+    "seen_key", metadata,
+    Column("scope", String(80), primary_key=True),
+    Column("key", String(160), primary_key=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("result", Text, nullable=False, server_default=""),
+)
+
+# --- shipments, stock, ownership ---------------------------------------------------------------
+
+shipment = Table(
+    "shipment", metadata, _id(),
+    Column("order_id", String(64), ForeignKey("orders.id"), nullable=False, index=True),
+    Column("kind", String(8), nullable=False, server_default="main"),  # main | gift
+    Column("state", String(24), nullable=False),
+    Column("stop", String(16), nullable=False, server_default=""),  # "", stopping, cancelled
+    Column("parked", String(32), nullable=False, server_default=""),  # reason, "" = not parked
+    Column("parked_ms", _Big),
+    Column("warehouse", String(64), nullable=False, server_default=""),
+    Column("agent", String(48), nullable=False, server_default=""),
+    Column("token_epoch", _Big, nullable=False, server_default="0"),
+    Column("token_n", _Big, nullable=False, server_default="0"),
+    Column("deadline_ms", _Big),  # of the open offer; NULL = none running
+    Column("waiting", String(16), nullable=False, server_default=""),  # waybill
+    Column("excluded", Text, nullable=False, server_default=""),  # comma list of warehouses
+    Column("carrier", String(64), nullable=False, server_default=""),
+    Column("waybill", String(40), nullable=False, server_default=""),
+    Column("label", String(16), nullable=False, server_default=""),  # "", started, printed…
+    Column("label_revision", Integer, nullable=False, server_default="0"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("paid_ms", _Big, nullable=False, server_default="0"),
+    Column("ship_by_ms", _Big, nullable=False, server_default="0"),
+    Column("expected_ms", _Big, nullable=False, server_default="0"),
+    Column("granted_ms", _Big),
+    Column("handed_over_ms", _Big),
+    Column("purged_ms", _Big),
+    Column("decision", Text, nullable=False, server_default="{}"),  # JSON, readable by a person
+    Column("version", Integer, nullable=False, server_default="0"),
+    Index("shipment_waybill", "waybill"),
+    Index("shipment_deadline", "deadline_ms", sqlite_where=text("deadline_ms IS NOT NULL"),
+          postgresql_where=text("deadline_ms IS NOT NULL")),
+    Index("shipment_parked", "parked", "paid_ms", sqlite_where=text("parked <> ''"),
+          postgresql_where=text("parked <> ''")),
+    Index("shipment_waiting", "waiting", sqlite_where=text("waiting <> ''"),
+          postgresql_where=text("waiting <> ''")),
+    Index("shipment_unpurged", "handed_over_ms", sqlite_where=text("purged_ms IS NULL"),
+          postgresql_where=text("purged_ms IS NULL")),
+    Index("shipment_agent", "agent", "state"),
+)
+shipment_line = Table(
+    "shipment_line", metadata,
+    Column("shipment_id", String(64), primary_key=True),
+    Column("sku", String(64), primary_key=True),
+    Column("quantity", Integer, nullable=False),
+    Column("picked", Integer, nullable=False, server_default="0"),
+    Column("verified", Integer, nullable=False, server_default="0"),
+)
+hold = Table(
+    "hold", metadata, _id(),  # one per (shipment, warehouse, token) or per checkout
+    Column("shipment_id", String(64), nullable=False, server_default="", index=True),
+    Column("warehouse", String(64), nullable=False),
+    Column("state", String(12), nullable=False),  # held | moved | released | shipped | incident
+    Column("expires_ms", _Big),  # only checkout holds expire (P9)
+    Column("created_ms", _Big, nullable=False),
+    Column("version", Integer, nullable=False, server_default="0"),
+)
+hold_line = Table(
+    "hold_line", metadata,
+    Column("hold_id", String(96), primary_key=True),
+    Column("sku", String(64), primary_key=True),
+    Column("quantity", Integer, nullable=False),
+)
+stock = Table(
+    "stock", metadata,
+    Column("warehouse", String(64), primary_key=True),
+    Column("sku", String(64), primary_key=True),
+    Column("shelf", Integer, nullable=False, server_default="0"),
+    Column("picked", Integer, nullable=False, server_default="0"),
+    Column("held", Integer, nullable=False, server_default="0"),
+    Column("safety", Integer, nullable=False, server_default="0"),
+    Column("counted_ms", _Big, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Index("stock_sku", "sku"),
+)
+movement = Table(
+    "movement", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("warehouse", String(64), nullable=False),
+    Column("sku", String(64), nullable=False),
+    Column("d_shelf", Integer, nullable=False),
+    Column("d_picked", Integer, nullable=False),
+    Column("d_held", Integer, nullable=False),
+    Column("reason", String(24), nullable=False),
+    Column("ref", String(96), nullable=False),
+    Index("movement_stock", "warehouse", "sku", "id"),
+)
+waybill = Table(
+    "waybill", metadata, _id("number", 40),
+    Column("carrier", String(64), nullable=False),
+    Column("state", String(8), nullable=False),  # free | drawn | void
+    Column("shipment_id", String(64), nullable=False, server_default=""),
+    Column("token_epoch", _Big, nullable=False, server_default="0"),
+    Column("token_n", _Big, nullable=False, server_default="0"),
+    Column("at_ms", _Big, nullable=False, server_default="0"),
+    Index("waybill_free", "carrier", "state", "number"),
+)
+incident = Table(
+    "incident", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("shipment_id", String(64), nullable=False, index=True),
+    Column("warehouse", String(64), nullable=False),
+    Column("token_epoch", _Big, nullable=False),
+    Column("token_n", _Big, nullable=False),
+    Column("stock_effect", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("resolved_ms", _Big),
+    Column("resolved_by", Text, nullable=False, server_default=""),
+)
+milestone = Table(
+    "milestone", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("shipment_id", String(64), nullable=False, index=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("code", String(24), nullable=False),
+    Column("text", Text, nullable=False, server_default=""),
+    Column("source", String(48), nullable=False, server_default=""),
+)
+trail = Table(
+    "trail", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("subject", String(64), nullable=False, index=True),  # order or shipment id
+    Column("change", String(64), nullable=False),  # "offered>granted", "refused:downgrade"…
+    Column("actor", String(64), nullable=False),  # channel:x, agent:x, key:x, core
+    Column("source", String(64), nullable=False, server_default=""),  # caller address
+    Column("detail", Text, nullable=False, server_default=""),
+)
+
+# --- agents, streams, commands -----------------------------------------------------------------
+
+agent_state = Table(
+    "agent_state", metadata, _id("agent", 48),
+    Column("online", Integer, nullable=False, server_default="0"),
+    Column("inc", _Big, nullable=False, server_default="0"),
+    Column("seen_ms", _Big, nullable=False, server_default="0"),
+    Column("boot", _Big, nullable=False, server_default="0"),
+    Column("sw", Text, nullable=False, server_default=""),
+    Column("queued", _Big, nullable=False, server_default="0"),
+    Column("oldest_ms", _Big, nullable=False, server_default="0"),
+    Column("detail", Text, nullable=False, server_default="{}"),
+    Column("next_cs", _Big, nullable=False, server_default="1"),
+    Column("replayed_epoch", _Big, nullable=False, server_default="0"),
+    Column("waived", Integer, nullable=False, server_default="0"),
+)
+stream = Table(
+    "stream", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("agent", String(48), nullable=False),
+    Column("name", String(12), nullable=False),
+    Column("epoch", String(16), nullable=False),
+    Column("have", _Big, nullable=False, server_default="0"),
+    Column("hash", LargeBinary, nullable=False),
+    Column("opened_ms", _Big, nullable=False),
+    Column("resynced", Integer, nullable=False, server_default="0"),
+    Column("current", Integer, nullable=False, server_default="1"),
+    Index("stream_key", "agent", "name", "epoch", unique=True),
+)
+event = Table(
+    "event", metadata,
+    Column("stream_id", _Big, primary_key=True),
+    Column("seq", _Big, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("type", String(48), nullable=False),
+    Column("row", LargeBinary, nullable=False),
+    Column("at_ms", _Big, nullable=False),  # corrected event time
+    Column("result", String(32), nullable=False, server_default=""),  # "", code of a refusal
+    sqlite_with_rowid=False,
+)
+origin = Table(  # carried-over rows, by where they stood first
+    "origin", metadata,
+    Column("agent", String(48), primary_key=True),
+    Column("name", String(12), primary_key=True),
+    Column("epoch", String(16), primary_key=True),
+    Column("seq", _Big, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),
+)
+clock_offset = Table(  # server_ms - mono_ms per boot, best (lowest round trip) known
+    "clock_offset", metadata,
+    Column("agent", String(48), primary_key=True),
+    Column("boot", _Big, primary_key=True),
+    Column("offset_ms", _Big, nullable=False),
+)
+outbox = Table(
+    "outbox", metadata, _id(),  # the cmd_id
+    Column("agent", String(48), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("shipment_id", String(64), nullable=False, server_default=""),
+    Column("body", LargeBinary, nullable=False),
+    Column("ttl_s", Integer),
+    Column("n", _Big, nullable=False),  # order of creation in this core
+    Column("cs", _Big),  # assigned when first sent
+    Column("created_ms", _Big, nullable=False),
+    Column("sent_ms", _Big),
+    Column("received_ms", _Big),
+    Column("result", String(48), nullable=False, server_default=""),
+    Index("outbox_open", "agent", "received_ms", "n"),
+)
+shop_outbox = Table(
+    "shop_outbox", metadata, _id("id", 96),  # idempotency key of the call
+    Column("channel", String(64), nullable=False),
+    Column("order_id", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_ms", _Big, nullable=False),
+    Column("due_ms", _Big, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("done_ms", _Big),
+    Column("answer", Text, nullable=False, server_default=""),
+    Index("shop_outbox_open", "done_ms", "due_ms"),
+)
+lease = Table(
+    "lease", metadata, _id("site", 48),
+    Column("holder", String(64), nullable=False),
+    Column("fence", _Big, nullable=False),
+    Column("until_ms", _Big, nullable=False),
+)
+
+# --- people, faults ----------------------------------------------------------------------------
+
+quarantine = Table(
+    "quarantine", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("source", String(96), nullable=False),  # channel:x, agent:x/floor…
+    Column("code", String(48), nullable=False),
+    Column("field", Text, nullable=False, server_default=""),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("ref", String(160), nullable=False, server_default=""),
+    Column("body", LargeBinary),
+    Column("resolved_ms", _Big),
+)
+alarm = Table(
+    "alarm", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("key", String(160), nullable=False),
+    Column("opened_ms", _Big, nullable=False),
+    Column("closed_ms", _Big),
+    Column("count", Integer, nullable=False, server_default="1"),
+    Column("text", Text, nullable=False, server_default=""),
+    Index("alarm_open", "kind", "key", "closed_ms"),
+)
+api_key = Table(
+    "api_key", metadata, _id(),
+    Column("name", Text, nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("scopes", Text, nullable=False, server_default="read"),
+    Column("created_ms", _Big, nullable=False),
+    Column("used_ms", _Big),
+    Column("revoked_ms", _Big),
+)
+audit = Table(
+    "audit", metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    Column("at_ms", _Big, nullable=False),
+    Column("actor", String(96), nullable=False),
+    Column("source", String(64), nullable=False, server_default=""),
+    Column("action", String(64), nullable=False),
+    Column("target", String(160), nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+)
+# fmt: on
 
 revision = "0001"
 down_revision = None
