@@ -396,6 +396,10 @@ def _knobs(settings: Settings, *, inline: bool) -> Knobs:
         ship_within_h=settings.ship_within_h,
         personal_hours=settings.personal_hours,
         track_days=settings.track_days,
+        raw_hours=settings.raw_hours,
+        raw_kept_max=settings.raw_kept_max,
+        quarantine_days=settings.quarantine_days,
+        quarantine_kept_max=settings.quarantine_kept_max,
         track_base_url=settings.public_url,
     )
     proxies = frozenset(p.strip() for p in settings.trusted_proxies.split(",") if p.strip())
@@ -408,7 +412,11 @@ def _knobs(settings: Settings, *, inline: bool) -> Knobs:
         public_url=settings.public_url,
         trusted_proxies=proxies,
     )
-    return Knobs(policy=policy, limits=limits, inline=inline)
+    pace = Pace(
+        sweep_s=settings.sweep_s, parked_s=settings.sweep_parked_s, purge_s=settings.sweep_purge_s,
+        sweep_rows=settings.sweep_rows,
+    )  # fmt: skip
+    return Knobs(policy=policy, pace=pace, limits=limits, inline=inline)
 
 
 def _digits(number: int, length: int, alphabet: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from protocols import limits
 from protocols.errors import Rejected
 
 ENV_PREFIX = "PACKLINE_CORE_"
@@ -68,6 +69,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """付款后多少小时内发货。Hours from payment to the promised dispatch."""
     personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24
     """发货或取消后多少小时清除收件人明文。Hours until clear contact fields are purged."""
+    raw_hours: Annotated[int, Meta(ge=1, le=720)] = 72
+    """店铺原始消息（加密）处理后保留小时数。Hours a processed shop message is kept, sealed."""
+    raw_kept_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 100_000
+    """只有最新这么多条原始消息保留内容。Only the newest this many messages keep their bytes."""
+    quarantine_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    """隔离区内容保留天数；事由一直保留。Days quarantined bytes are kept; what and why stay."""
+    quarantine_kept_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 10_000
+    """最多保留最新多少条隔离内容。Only the newest this many quarantined rows keep their bytes."""
+    sweep_s: Seconds = 1
+    """检查派单期限的间隔（秒）。Seconds between two looks at the deadlines of offers."""
+    sweep_parked_s: Seconds = 30
+    """重试待分配订单的间隔（秒）；有新库存时立即重试。Seconds between two tries of what waits."""
+    sweep_purge_s: Seconds = 60
+    """清除到期个人信息与原文的间隔（秒）。Seconds between two purges of what has had its time."""
+    sweep_rows: Annotated[int, Meta(ge=10, le=limits.FENCES_MAX)] = 200
+    """每次检查每类最多处理多少行，未完则接着做。Rows of each kind a look takes; more follow."""
     track_days: Annotated[int, Meta(ge=1, le=730)] = 90
     """物流查询链接有效天数。Days a tracking link stays valid."""
     event_body_max_bytes: Annotated[int, Meta(ge=1_000, le=50_000_000)] = 5_000_000

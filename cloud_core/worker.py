@@ -62,6 +62,8 @@ class Pace:
     ingest_s: float = 1.0
     resend_s: float = float(limits.RESEND_COMMAND_S)
     shop_call_s: float = 2.0
+    sweep_rows: int = 200
+    """Rows of each kind one sweep takes on; it goes on at once when there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,7 @@ class Core:
 
     async def _sweep(self) -> None:
         parked_ms = purge_ms = 0
+        more_to_purge = False
         place: tuple[int, int, str] | None = None
         while True:
             now_ms = self._clock.now_ms()
@@ -346,21 +349,22 @@ class Core:
                 or self._parked.is_set()
                 or now_ms - parked_ms >= self._pace.parked_s * 1000
             )
-            purge = now_ms - purge_ms >= self._pace.purge_s * 1000
+            purge = more_to_purge or now_ms - purge_ms >= self._pace.purge_s * 1000
             if place is None:  # what arrives while the line is walked starts another walk
                 self._parked.clear()
             parked_ms = now_ms if parked else parked_ms
             purge_ms = now_ms if purge else purge_ms
-            command = c.Sweep(parked=parked, purge=purge, parked_after=place)
-            place, more = None, False
+            command = c.Sweep(parked, purge, self._pace.sweep_rows, place)
+            place, more, more_to_purge = None, False, False
             try:
                 swept = await self._committer.submit(command)
                 place, more = swept.parked_after, swept.more
+                more_to_purge = swept.more_to_purge
             except Exception as error:
                 _log.info("sweep.failed", code=_code(error))
             if place is None and more:
                 self._parked.set()
-            if place is None:
+            if place is None and not more_to_purge:
                 await self._wait(self._parked, self._pace.sweep_s)
 
     # --- orders in -----------------------------------------------------------------------------

@@ -147,15 +147,15 @@ def examine(context: click.Context, as_json: bool) -> None:
 def sweep(context: click.Context) -> None:
     """立即处理到期的派单、待分配与清除。Look at every deadline once, now."""
     with core_of(context) as wired:
-        place, counts = None, [0, 0, 0, 0]
+        place, counts = None, [0, 0, 0, 0, 0]
         for _ in range(_SWEEPS_MAX):
             done = run(wired.committer.submit(Sweep(parked_after=place)))
             place = done.parked_after
-            found = (done.expired, done.unparked, done.granted, done.purged)
+            found = (done.expired, done.unparked, done.granted, done.purged, done.bodies)
             counts = [sum(pair) for pair in zip(counts, found, strict=True)]
-            if not done.more:
+            if not (done.more or done.more_to_purge):
                 break
-        click.echo("超时派单 {}，重新分配 {}，补发授权 {}，清除 {}".format(*counts))
+        click.echo("超时派单 {}，重新分配 {}，补发授权 {}，清除 {}，原文 {}".format(*counts))
 
 
 @click.command("broker-config")

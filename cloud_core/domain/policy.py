@@ -17,14 +17,18 @@ class Policy:
     offer_ttl_s: int = limits.OFFER_TTL_S
     ship_within_h: int = 24
     reachable_s: int = limits.HEARTBEAT_S * limits.REACHABLE_INTERVALS
-    retry_parked_s: int = 30
     personal_hours: int = 24
     track_days: int = 60
     resync_days: int = 30
     raw_hours: int = 72
+    raw_kept_max: int = 100_000
+    quarantine_days: int = 30
+    quarantine_kept_max: int = 10_000
     track_base_url: str = ""
 
     def __post_init__(self) -> None:
         assert 1 <= self.offer_ttl_s <= limits.OFFER_TTL_S_MAX, self.offer_ttl_s
         assert self.ship_within_h > 0
         assert self.reachable_s > 0
+        assert min(self.raw_hours, self.quarantine_days) > 0
+        assert min(self.raw_kept_max, self.quarantine_kept_max) >= 0

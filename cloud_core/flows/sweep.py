@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Sweep
-from cloud_core.domain.policy import HOUR_MS
+from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.rows import Shipment
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
+from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Purge
@@ -30,7 +31,10 @@ class Swept:
     unparked: int
     granted: int
     purged: int
+    bodies: int
+    """Kept bytes, of shops' messages and of quarantined input, that are gone now."""
     more: bool
+    more_to_purge: bool
     parked_after: tuple[int, int, str] | None
     """Where the next sweep goes on along the line of parked shipments; None at its end."""
 
@@ -41,9 +45,11 @@ def sweep(ws: WorkingSet, command: Sweep) -> Swept:
     unparked, place = _retry_parked(ws, command) if command.parked else (0, None)
     granted = _retry_waiting(ws, command.limit) if command.parked else 0
     purged = _purge(ws, command.limit) if command.purge else 0
+    bodies = _purge_bodies(ws, command.limit) if command.purge else 0
     _watch_agents(ws)
-    more = max(expired, granted, purged) >= command.limit or place is not None
-    return Swept(expired, unparked, granted, purged, more, place)
+    more = max(expired, granted) >= command.limit or place is not None
+    more_to_purge = max(purged, bodies) >= command.limit
+    return Swept(expired, unparked, granted, purged, bodies, more, more_to_purge, place)
 
 
 def _expire_offers(ws: WorkingSet, limit: int) -> int:
@@ -124,7 +130,7 @@ def _try_again(ws: WorkingSet, shipment: Shipment) -> bool:
 
 
 def _purge(ws: WorkingSet, limit: int) -> int:
-    """Forget clear contact data, label fields and raw messages after their hours (P12)."""
+    """Forget clear contact data and label fields after their hours (P12)."""
     before = ws.now_ms - ws.policy.personal_hours * HOUR_MS
     agents: dict[str, list[str]] = {}
     ids = ws.fetch.to_purge(before, limit)
@@ -149,8 +155,26 @@ def _purge(ws: WorkingSet, limit: int) -> int:
             ws.outbox.put(replace(known, body=b"", received_ms=known.received_ms or ws.now_ms))
     for agent, shipments in agents.items():
         ws.send(f"purge:{shipments[0]}", agent, "purge", codec.encode(Purge(shipments)))
-    ws.purged_raw += ws.fetch.raw_to_purge(ws.now_ms - ws.policy.raw_hours * HOUR_MS, limit)
     return len(ids)
+
+
+def _purge_bodies(ws: WorkingSet, limit: int) -> int:
+    """Forget the bytes of raw messages and quarantined input by age and number; rows stay (P12)."""
+    policy, connection, now_ms = ws.policy, ws.fetch.connection, ws.now_ms
+    raw = ripe_raw(
+        connection, ws.fetch.kept_from("raw"), now_ms - policy.raw_hours * HOUR_MS,
+        policy.raw_kept_max, limit,
+    )  # fmt: skip
+    bad = ripe_quarantine(
+        connection, ws.fetch.kept_from("quarantine"), now_ms - policy.quarantine_days * DAY_MS,
+        policy.quarantine_kept_max, limit,
+    )  # fmt: skip
+    ws.purged_raw += raw.ids
+    ws.purged_quarantine += bad.ids
+    for which, found in (("raw", raw), ("quarantine", bad)):
+        if found.first != ws.fetch.kept_from(which):
+            ws.meta[f"{which}_kept_from"] = str(found.first)
+    return max(len(raw.ids), len(bad.ids))
 
 
 def _watch_agents(ws: WorkingSet) -> None:

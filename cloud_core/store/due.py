@@ -123,17 +123,7 @@ class DueFetch:
         """The highest creation number of any command."""
         return self.connection.execute(select(func.max(t.outbox.c.n))).scalar() or 0
 
-    def raw_to_purge(self, before_ms: int, limit: int) -> list[int]:
-        """Raw messages processed before `before_ms` whose bytes are still kept."""
-        c = t.raw_message.c
-        return list(
-            self.connection.execute(
-                select(c.id)
-                .where(
-                    c.processed_ms.is_not(None),
-                    c.processed_ms <= before_ms,
-                    func.length(c.body) > 0,
-                )
-                .limit(limit)
-            ).scalars()
-        )
+    def kept_from(self, which: str) -> int:
+        """The first id of a table of kept bytes that may still hold some."""
+        value = select(t.core_meta.c.value).where(t.core_meta.c.key == f"{which}_kept_from")
+        return int(self.connection.execute(value).scalar() or 0)

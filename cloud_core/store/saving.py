@@ -55,6 +55,7 @@ def save(connection: Connection, ws: WorkingSet) -> None:
     _save_lines(connection, mark, t.shipment_line, r.ShipmentLine, ws.shipment_lines)
     _save_rows(connection, mark, t.hold, r.Hold, ws.holds)
     _save_hold_lines(connection, mark, ws)
+    _save_rows(connection, mark, t.outside_check, r.OutsideCheck, ws.outside_checks)
     _save_rows(connection, mark, t.stock, r.Stock, ws.stock, key=lambda s: (s.warehouse, s.sku))
     _save_rows(connection, mark, t.waybill, r.Waybill, ws.waybills)
     _save_rows(connection, mark, t.agent_state, r.AgentState, ws.agents)
@@ -72,6 +73,11 @@ def save(connection: Connection, ws: WorkingSet) -> None:
         connection.exec_driver_sql(
             f"UPDATE raw_message SET body = {mark} WHERE id = {mark}",  # noqa: S608
             [(b"", raw_id) for raw_id in ws.purged_raw],
+        )
+    if ws.purged_quarantine:
+        connection.exec_driver_sql(
+            f"UPDATE quarantine SET body = NULL WHERE id = {mark}",  # noqa: S608
+            [(row_id,) for row_id in ws.purged_quarantine],
         )
     if ws.resolved_incidents:
         connection.exec_driver_sql(
@@ -165,15 +171,15 @@ def _save_order_lines(connection: Connection, mark: str, rows: Rows[Any]) -> Non
 
 def _save_hold_lines(connection: Connection, mark: str, ws: WorkingSet) -> None:
     values = [
-        (hold_id, sku, quantity)
+        (hold_id, warehouse, sku, quantity)
         for hold_id, lines in ws.hold_lines.items()
-        for sku, quantity in lines
+        for warehouse, sku, quantity in lines
         if ws.holds.get(hold_id) is not None
     ]
     if values:
         connection.exec_driver_sql(
-            "INSERT INTO hold_line (hold_id, sku, quantity) "  # noqa: S608
-            f"VALUES ({mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
+            "INSERT INTO hold_line (hold_id, warehouse, sku, quantity) "  # noqa: S608
+            f"VALUES ({mark}, {mark}, {mark}, {mark}) ON CONFLICT DO NOTHING",
             values,
         )
 

@@ -26,6 +26,7 @@ from cloud_core.domain.rows import (
     OrderLine,
     OriginRow,
     OutboxRow,
+    OutsideCheck,
     Quarantine,
     SeenKey,
     Shipment,
@@ -37,6 +38,7 @@ from cloud_core.domain.rows import (
     Waybill,
 )
 from cloud_core.ports import Carrier
+from cloud_core.store.hold_rows import hold_lines, outside_check
 from cloud_core.store.loading import SqlFetch
 
 R = TypeVar("R")
@@ -144,13 +146,18 @@ class WorkingSet:
         self.shipment_lines: Rows[tuple[ShipmentLine, ...]] = Rows(
             lambda r: r[0].shipment_id, fetch.shipment_lines, undo
         )
-        self.hold_lines: dict[str, tuple[tuple[str, int], ...]] = {}
+        self.hold_lines: dict[str, tuple[tuple[str, str, int], ...]] = {}
+        self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
+        self.outside_checks: Rows[OutsideCheck] = Rows(
+            lambda r: r.id, lambda key: outside_check(fetch.connection, key), undo
+        )
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
         self._stock_loaded: set[str] = set()
         self.appended: list[Any] = []
         self.processed_raw: list[int] = []
         self.purged_raw: list[int] = []
+        self.purged_quarantine: list[int] = []
         self.origins: dict[OriginRow, bool] = {}
         self.replay_goals: dict[str, dict[str, int]] = {}
         self.next_raw_id = 0
@@ -319,9 +326,17 @@ class WorkingSet:
         self.appended.append(origin)
         return True
 
-    def cover_hold(self, hold_id: str, lines: Iterable[tuple[str, int]]) -> None:
-        """Write down which units a new hold sets aside."""
+    def cover_hold(self, hold_id: str, lines: Iterable[tuple[str, str, int]]) -> None:
+        """Write down which units a new hold sets aside: (warehouse, sku, quantity)."""
         self._note(self.hold_lines, hold_id, tuple(lines))
+
+    def lines_of_hold(self, hold_id: str) -> tuple[tuple[str, str, int], ...]:
+        """The units that a hold sets aside: (warehouse, sku, quantity)."""
+        found = self.hold_lines.get(hold_id) or self.hold_lines_stored.get(hold_id)
+        if found is None:
+            found = hold_lines(self.fetch.connection, [hold_id]).get(hold_id, ())
+            self.hold_lines_stored[hold_id] = found
+        return found
 
     # --- facts ---------------------------------------------------------------------------------
 

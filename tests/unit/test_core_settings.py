@@ -37,6 +37,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("PACKLINE_CORE_LOG_LEVEL", "loud", "log_level"),
         ("PACKLINE_CORE_PUBLIC_URL", "example.test", "public_url"),
         ("PACKLINE_CORE_ORDER_ID_PREFIX", "db-", "order_id_prefix"),
+        ("PACKLINE_CORE_RAW_HOURS", "0", "raw_hours"),
+        ("PACKLINE_CORE_QUARANTINE_DAYS", "366", "quarantine_days"),
+        ("PACKLINE_CORE_SWEEP_ROWS", "401", "sweep_rows"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_key(name: str, value: str, field: str) -> None:
