@@ -38,6 +38,8 @@ class Order(Struct, frozen=True, gc=False):
     track_until_ms: int | None
     flags: str
     version: int = 0
+    hold: str = ""
+    """The checkout hold the shop named, "" if none."""
 
 
 class OrderLine(Struct, frozen=True, gc=False):
@@ -113,15 +115,30 @@ class ShipmentLine(Struct, frozen=True, gc=False):
 
 
 class Hold(Struct, frozen=True, gc=False):
-    """Stock set aside for a shipment (or, later, a checkout) at one warehouse."""
+    """Stock set aside for a shipment at one warehouse, or for a checkout at one or several."""
 
     id: str
     shipment_id: str
     warehouse: str
+    """"" for a checkout whose lines stand in several warehouses."""
     state: str
     expires_ms: int | None
     created_ms: int
     version: int = 0
+    kind: str = "shipment"
+    channel: str = ""
+    order_ref: str = ""
+    resolved_ms: int | None = None
+    result: str = ""
+
+
+class HoldLine(Struct, frozen=True, gc=False):
+    """Units of one SKU that a hold sets aside in one warehouse; never changed."""
+
+    hold_id: str
+    warehouse: str
+    sku: str
+    quantity: int
 
 
 class Stock(Struct, frozen=True, gc=False):
@@ -223,12 +240,32 @@ class ShopCall(Struct, frozen=True, gc=False):
 
 
 class SeenKey(Struct, frozen=True, gc=False):
-    """An outside message that has had its effect (P8)."""
+    """An outside message that has had its effect (P8); may be forgotten after `until_ms`."""
 
     scope: str
     key: str
     at_ms: int
     result: str
+    until_ms: int | None = None
+
+
+class OutsideCheck(Struct, frozen=True, gc=False):
+    """A paid order that waits for another system; `id` is the idempotency key of the call."""
+
+    id: str
+    order_id: str
+    shipment_id: str
+    rule: str
+    state: str
+    fallback: str
+    body: str
+    created_ms: int
+    deadline_ms: int
+    due_ms: int
+    attempts: int = 0
+    done_ms: int | None = None
+    answer: str = ""
+    version: int = 0
 
 
 class Alarm(Struct, frozen=True, gc=False):

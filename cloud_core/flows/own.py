@@ -214,7 +214,7 @@ def _hold(
     hold = Hold(hold_id(shipment_id, token.n), shipment_id, warehouse, "held", None, ws.now_ms)
     ws.holds.loaded(hold.id, None)
     ws.holds.put(hold)
-    ws.cover_hold(hold.id, lines)
+    ws.cover_hold(hold.id, [(warehouse, sku, quantity) for sku, quantity in lines])
     for sku, quantity in lines:
         row = ws.move(warehouse, sku, held=quantity, reason="hold", ref=hold.id)
         assert row.available >= 0, (warehouse, sku)

@@ -124,7 +124,8 @@ def _hold_again(ws: WorkingSet, shipment: Shipment, body: Any) -> None:
     if old is not None and old.state == "held":
         return
     ws.holds.put(hold)
-    ws.cover_hold(hold.id, [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)])
+    lines = ws.lines_of(shipment.id)
+    ws.cover_hold(hold.id, [(shipment.warehouse, line.sku, line.quantity) for line in lines])
     for line in ws.lines_of(shipment.id):
         ws.move(shipment.warehouse, line.sku, held=line.quantity, reason="reattach", ref=hold.id)
 

@@ -27,6 +27,8 @@ metadata = MetaData()
 # fmt: off
 
 _Big = BigInteger().with_variant(Integer, "sqlite")
+HOLD_LIVE = "state IN ('held', 'confirmed', 'incident')"
+"""The holds whose units are counted in `stock.held`; a query must say it in these very words."""
 
 
 def _id(name: str = "id", length: int = 64) -> Column[str]:
@@ -50,6 +52,9 @@ warehouse = Table(
     Column("carrier", String(64), nullable=False, server_default=""),  # the default carrier
     Column("print_on", String(8), nullable=False, server_default="grant"),
     Column("enabled", Integer, nullable=False, server_default="1"),
+    Column("capacity_per_day", Integer, nullable=False, server_default="0"),  # 0 = no limit
+    Column("cut_off", String(5), nullable=False, server_default=""),  # "16:00", "" = none
+    Column("regions", Text, nullable=False, server_default=""),  # "31|3301", "" = everywhere
 )
 agent = Table(
     "agent", metadata, _id(),
@@ -77,6 +82,35 @@ carrier_transit = Table(
     Column("province", String(12), primary_key=True),
     Column("days", Integer, nullable=False),
 )
+carrier_service = Table(  # where a carrier delivers to; the longest region that fits counts
+    "carrier_service", metadata,
+    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
+    Column("warehouse", String(64), primary_key=True),  # "" = from every warehouse
+    Column("region", String(6), primary_key=True),  # division prefix, "" = everywhere
+    Column("served", Integer, nullable=False, server_default="1"),
+    Column("days", Integer, nullable=False, server_default="-1"),  # -1 = as the time table says
+)
+freight = Table(  # (from_g, up_to_g]: first weight and price, then price for each step begun
+    "freight", metadata,
+    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
+    Column("warehouse", String(64), primary_key=True),
+    Column("region", String(6), primary_key=True),
+    Column("from_g", Integer, primary_key=True),
+    Column("up_to_g", Integer, nullable=False, server_default="0"),  # 0 = no upper end
+    Column("first_g", Integer, nullable=False),
+    Column("first_fen", Integer, nullable=False),
+    Column("step_g", Integer, nullable=False),
+    Column("step_fen", Integer, nullable=False),
+)
+rule_set = Table(  # every set of routing rules that ever ran; core_meta.rules_version runs now
+    "rule_set", metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(32), nullable=False),
+    Column("toml", Text, nullable=False),
+    Column("applied_ms", _Big, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+)
 sku = Table(
     "sku", metadata, _id(),
     Column("name", Text, nullable=False),
@@ -84,6 +118,7 @@ sku = Table(
     Column("volume_cm3", Integer, nullable=False, server_default="0"),
     Column("category", Text, nullable=False, server_default=""),
     Column("serial", Integer, nullable=False, server_default="0"),
+    Column("tags", Text, nullable=False, server_default=""),  # "易碎|礼盒": routing rules ask
 )
 sku_barcode = Table(
     "sku_barcode", metadata, _id("barcode", 128),
@@ -145,6 +180,7 @@ orders = Table(
     Column("track_token", String(32), nullable=False, unique=True),
     Column("track_until_ms", _Big),
     Column("flags", Text, nullable=False, server_default=""),  # reattached, address_changed…
+    Column("hold", String(64), nullable=False, server_default=""),  # the checkout hold it names
     Column("version", Integer, nullable=False, server_default="0"),
     Index("orders_native", "channel", "native_id", unique=True),
     Index("orders_native_only", "native_id"),
@@ -176,6 +212,9 @@ seen_key = Table(  # idempotency: every effect of an outside message stands besi
     Column("key", String(160), primary_key=True),
     Column("at_ms", _Big, nullable=False),
     Column("result", Text, nullable=False, server_default=""),
+    Column("until_ms", _Big),  # a key that may be forgotten after this; NULL = kept
+    Index("seen_key_until", "until_ms", sqlite_where=text("until_ms IS NOT NULL"),
+          postgresql_where=text("until_ms IS NOT NULL")),
 )
 
 # --- shipments, stock, ownership ---------------------------------------------------------------
@@ -230,15 +269,28 @@ shipment_line = Table(
 hold = Table(
     "hold", metadata, _id(),  # one per (shipment, warehouse, token) or per checkout
     Column("shipment_id", String(64), nullable=False, server_default="", index=True),
-    Column("warehouse", String(64), nullable=False),
-    Column("state", String(12), nullable=False),  # held | moved | released | shipped | incident
+    Column("warehouse", String(64), nullable=False),  # "" when its lines stand in several
+    # held | confirmed | released | expired | moved | shipped | incident
+    Column("state", String(12), nullable=False),
     Column("expires_ms", _Big),  # only checkout holds expire (P9)
     Column("created_ms", _Big, nullable=False),
+    Column("kind", String(10), nullable=False, server_default="shipment"),  # shipment | checkout
+    Column("channel", String(64), nullable=False, server_default=""),
+    Column("order_ref", String(128), nullable=False, server_default=""),  # the shop's own name
+    Column("resolved_ms", _Big),  # when a checkout hold was confirmed, released or expired
+    Column("result", Text, nullable=False, server_default=""),  # who or what resolved it
     Column("version", Integer, nullable=False, server_default="0"),
+    Index("hold_expiry", "expires_ms",
+          sqlite_where=text("state = 'held' AND expires_ms IS NOT NULL"),
+          postgresql_where=text("state = 'held' AND expires_ms IS NOT NULL")),
+    Index("hold_confirmed", "resolved_ms", sqlite_where=text("state = 'confirmed'"),
+          postgresql_where=text("state = 'confirmed'")),
+    Index("hold_live", "warehouse", sqlite_where=text(HOLD_LIVE), postgresql_where=text(HOLD_LIVE)),
 )
 hold_line = Table(
     "hold_line", metadata,
     Column("hold_id", String(96), primary_key=True),
+    Column("warehouse", String(64), primary_key=True),
     Column("sku", String(64), primary_key=True),
     Column("quantity", Integer, nullable=False),
 )
@@ -266,6 +318,33 @@ movement = Table(
     Column("reason", String(24), nullable=False),
     Column("ref", String(96), nullable=False),
     Index("movement_stock", "warehouse", "sku", "id"),
+)
+stock_base = Table(  # movements up to `stock_base_upto` (core_meta), summed by the checker
+    "stock_base", metadata,
+    Column("warehouse", String(64), primary_key=True),
+    Column("sku", String(64), primary_key=True),
+    Column("shelf", _Big, nullable=False),
+    Column("picked", _Big, nullable=False),
+    Column("held", _Big, nullable=False),
+)
+outside_check = Table(  # a paid order that another system must look at first
+    "outside_check", metadata, _id("id", 96),  # idempotency key of the call
+    Column("order_id", String(64), nullable=False, index=True),
+    Column("shipment_id", String(64), nullable=False),
+    Column("rule", String(64), nullable=False),
+    # waiting | accepted | refused | fallback | dropped
+    Column("state", String(12), nullable=False),
+    Column("fallback", String(8), nullable=False),  # accept | park
+    Column("body", Text, nullable=False),  # what is asked; no personal data
+    Column("created_ms", _Big, nullable=False),
+    Column("deadline_ms", _Big, nullable=False),
+    Column("due_ms", _Big, nullable=False),  # next try
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("done_ms", _Big),
+    Column("answer", Text, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Index("outside_check_open", "due_ms", sqlite_where=text("state = 'waiting'"),
+          postgresql_where=text("state = 'waiting'")),
 )
 waybill = Table(
     "waybill", metadata, _id("number", 40),

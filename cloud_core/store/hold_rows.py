@@ -1,0 +1,86 @@
+"""Reads about holds: what they set aside, which are due, who claims a SKU; outside checks.
+
+On the connection of a commit. The index of live holds is used only when a query says `HOLD_LIVE`
+in its very words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, and_, or_, select, text
+
+from cloud_core.domain.rows import OutsideCheck
+from cloud_core.store import schema as t
+from cloud_core.store.reading import one, parts, selecting
+
+Units = tuple[tuple[str, str, int], ...]
+"""(warehouse, sku, quantity) of one hold."""
+_CHECK = selecting(t.outside_check, OutsideCheck)
+
+
+def hold_lines(connection: Connection, ids: Iterable[str]) -> dict[str, Units]:
+    """The units of these holds by hold, each sorted by (warehouse, sku); unknown ids are absent."""
+    c = t.hold_line.c
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for part in parts(ids):
+        wanted = select(c.hold_id, c.warehouse, c.sku, c.quantity).where(c.hold_id.in_(part))
+        for hold_id, *units in connection.execute(wanted.order_by(c.hold_id, c.warehouse, c.sku)):
+            found.setdefault(hold_id, []).append((units[0], units[1], units[2]))
+    return {hold_id: tuple(lines) for hold_id, lines in found.items()}
+
+
+def due_holds(connection: Connection, now_ms: int, limit: int) -> list[str]:
+    """Checkout holds whose time is over at `now_ms`, the longest over first."""
+    c = t.hold.c
+    wanted = select(c.id).where(
+        text("state = 'held' AND expires_ms IS NOT NULL"), c.expires_ms <= now_ms
+    )
+    return list(connection.execute(wanted.order_by(c.expires_ms, c.id).limit(limit)).scalars())
+
+
+def confirmed_before(
+    connection: Connection, before_ms: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str]]:
+    """(resolved_ms, id) of confirmed holds from `before_ms` or earlier, behind a place."""
+    c = t.hold.c
+    later = or_(c.resolved_ms > after[0], and_(c.resolved_ms == after[0], c.id > after[1]))
+    wanted = select(c.resolved_ms, c.id).where(
+        text("state = 'confirmed'"), c.resolved_ms <= before_ms, later
+    )
+    rows = connection.execute(wanted.order_by(c.resolved_ms, c.id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
+
+
+def holds_on(connection: Connection, warehouse: str, sku: str) -> list[str]:
+    """The live holds that set `sku` aside in `warehouse`, oldest first."""
+    h, line = t.hold.c, t.hold_line.c
+    wanted = (
+        select(h.id)
+        .select_from(t.hold.join(t.hold_line, line.hold_id == h.id))
+        .where(
+            text("state IN ('held', 'confirmed', 'incident')"),
+            h.warehouse.in_((warehouse, "")),
+            line.warehouse == warehouse,
+            line.sku == sku,
+        )
+    )
+    return list(connection.execute(wanted.order_by(h.created_ms, h.id)).scalars())
+
+
+def forget_keys(connection: Connection, now_ms: int, limit: int) -> int:
+    """Delete up to `limit` idempotency keys that may be forgotten by `now_ms`; how many went."""
+    c = t.seen_key.c
+    old = select(c.scope, c.key).where(c.until_ms.is_not(None), c.until_ms <= now_ms)
+    gone = connection.execute(old.order_by(c.until_ms).limit(limit)).all()
+    for scope in {row[0] for row in gone}:
+        for part in parts(row[1] for row in gone if row[0] == scope):
+            connection.execute(
+                t.seen_key.delete().where(c.scope == scope, c.key.in_(part), c.until_ms <= now_ms)
+            )
+    return len(gone)
+
+
+def outside_check(connection: Connection, key: str) -> OutsideCheck | None:
+    """An outside check by id."""
+    return one(connection, _CHECK.where(t.outside_check.c.id == key), OutsideCheck)
