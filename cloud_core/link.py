@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import random
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ SUBACK_TIMEOUT_S = 10.0
 RETRY_S = (1.1, 1.1, 2.0, 2.0, 3.0, 5.0)
 """Short, because warehouses wait for the one core; above a second, because NATS holds a client id
 that comes back twice within one."""
+RETRY_JITTER = 0.5
+"""At most this share of a pause is added to it at random, so that a core and its agents, who lost
+the broker in the same moment, do not knock in step."""
 WATCHDOG_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
 INFLIGHT_MAX = 512
@@ -54,11 +58,21 @@ class LinkConfig:
     key_file: str = ""
 
 
+def pause_s(attempt: int, share: float) -> float:
+    """Seconds before the next try after `attempt` failures in a row; `share` is random in 0..1.
+
+    From 1.1 s, never less, up to 7.5 s.
+    """
+    assert attempt >= 0, attempt
+    return RETRY_S[min(attempt, len(RETRY_S) - 1)] * (1 + RETRY_JITTER * share)
+
+
 class PahoLink:
     """One connection at a time; a new paho client for each, so that each carries a new will."""
 
-    def __init__(self, config: LinkConfig) -> None:
-        self._config = config
+    def __init__(self, config: LinkConfig, rng: random.Random | None = None) -> None:
+        """`rng` spreads the pauses between two tries; seeded by the system unless given."""
+        self._config, self._rng = config, rng or random.Random()
         self.inbox: asyncio.Queue[LinkEvent] = asyncio.Queue(INBOX_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._will: Will | None = None
@@ -134,13 +148,13 @@ class PahoLink:
             except Exception as error:  # whatever it is, this task is the only one that reconnects
                 _log.info("link.connect_failed", error=repr(error))
                 await self._close()
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                await asyncio.sleep(pause_s(attempt, self._rng.random()))
                 attempt += 1
                 continue
             was_up = await self._watch()
-            attempt = 0 if was_up else min(attempt + 1, len(RETRY_S) - 1)
+            attempt = 0 if was_up else attempt + 1
             await self._close()
-            await asyncio.sleep(RETRY_S[attempt])
+            await asyncio.sleep(pause_s(attempt, self._rng.random()))
 
     async def _watch(self) -> bool:
         """Wait for the end of this connection; whether it ever was up.
