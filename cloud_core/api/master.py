@@ -27,7 +27,7 @@ KindWord = Annotated[
     str,
     Path(max_length=40, examples=["skus"],
          description="skus, warehouses, agents, stations, carriers, transit-days, "
-                     "shelf-locations, stock, waybills"),
+                     "carrier-service, freight, shelf-locations, stock, waybills"),
 ]  # fmt: skip
 _JSON_DEPTH = 4
 

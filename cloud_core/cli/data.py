@@ -55,12 +55,17 @@ _COLUMNS = {
     "stations": ("id", "agent", "name"),
     "carriers": ("id", "name", "kind", "transit_days", "pattern"),
     "transit_days": ("carrier", "warehouse", "province", "days"),
+    "carrier_service": ("carrier", "warehouse", "region", "served", "days"),
+    "freight": (
+        "carrier", "warehouse", "region", "from_g", "up_to_g", "first_g", "first_fen", "step_g",
+        "step_fen",
+    ),
     "opening_stock": ("warehouse", "sku", "shelf", "picked", "held", "safety"),
     "waybill_numbers": ("number", "carrier", "state", "shipment_id"),
 }
 _IMPORT_ORDER = (
     "skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days",
-    "opening_stock", "waybill_numbers",
+    "carrier_service", "freight", "opening_stock", "waybill_numbers",
 )  # fmt: skip
 _FAULTS = ("alarms", "incidents", "quarantine", "audit")
 
@@ -82,8 +87,9 @@ def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, ch
                 as_json: bool) -> None:  # fmt: skip
     """导入表格（CSV/XLSX），逐行报告；有拒绝的行时退出码 1。Import a spreadsheet.
 
-    KIND：skus warehouses agents stations carriers transit-days shelf-locations stock waybills
-    orders；all 时 FILE 是文件夹，按先后导入其中以种类命名的表格（skus.csv、opening_stock.xlsx…）
+    KIND：skus warehouses agents stations carriers transit-days carrier-service freight
+    shelf-locations stock waybills orders；
+    all 时 FILE 是文件夹，按先后导入其中以种类命名的表格（skus.csv、opening_stock.xlsx…）
     """
     with core_of(context) as wired:
         if kind == "orders":

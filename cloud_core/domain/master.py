@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cloud_core.domain.master_data import CarrierService, FreightBand
+
 
 @dataclass(frozen=True, slots=True)
 class WarehouseInfo:
@@ -22,6 +24,9 @@ class WarehouseInfo:
     address: str = ""
     sender_name: str = ""
     sender_phone: str = ""
+    capacity_per_day: int = 0
+    cut_off: str = ""
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,15 @@ class AgentInfo:
 
 @dataclass(frozen=True, slots=True)
 class SkuInfo:
-    """What a bench must know of a SKU."""
+    """What a bench and a routing rule must know of a SKU."""
 
     id: str
     name: str
     weight_g: int
     serial: bool
     barcodes: tuple[str, ...]
+    category: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ class Master:
     carriers: Mapping[str, CarrierInfo]
     transit: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     locations: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    services: tuple[CarrierService, ...] = ()
+    freight: tuple[FreightBand, ...] = ()
 
     def transit_days(self, carrier: str, warehouse: str, province: str) -> int:
         """Days from hand-over to the door: the table's, else the carrier's default, else 3."""

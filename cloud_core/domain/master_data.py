@@ -20,6 +20,9 @@ MAX_STOCK = 10_000_000
 MAX_PRIORITY = 10_000
 MAX_TRANSIT_DAYS = 60
 MAX_WAYBILL_CHARS = 40
+MAX_CAPACITY_PER_DAY = 1_000_000
+MAX_REGIONS = 400
+MAX_FREIGHT_FEN = 10_000_000
 PRINT_ON = ("grant", "pack")
 CARRIER_KINDS = ("pool",)
 RESERVED_SITES = frozenset({"core"})
@@ -27,6 +30,7 @@ RESERVED_SITES = frozenset({"core"})
 _WIRE_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CODE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 _HOURS = re.compile(r"([01]\d|2[0-3]):[0-5]\d-(?:([01]\d|2[0-3]):[0-5]\d|24:00)")
+_CUT_OFF = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _WAYBILL = re.compile(r"[0-9A-Z]+(?:-[0-9A-Z]+)*")
 # A pattern is data from a person: plain pieces only, so that no pattern can be slow to match.
 _PATTERN = re.compile(r"(?:(?:[0-9A-Z-]|\\d|\[[0-9A-Z-]+\])(?:\{\d{1,2}(?:,\d{1,2})?\})?){1,24}")
@@ -34,7 +38,10 @@ _PATTERN = re.compile(r"(?:(?:[0-9A-Z-]|\\d|\[[0-9A-Z-]+\])(?:\{\d{1,2}(?:,\d{1,
 
 @dataclass(frozen=True, slots=True)
 class Sku:
-    """A thing that is sold. `barcodes` are scanned at the bench, unique over all SKUs."""
+    """A thing that is sold. `barcodes` are scanned at the bench, unique over all SKUs.
+
+    `tags` are words that routing rules ask for, `易碎|礼盒`.
+    """
 
     id: str
     name: str
@@ -43,6 +50,7 @@ class Sku:
     volume_cm3: int = 0
     category: str = ""
     serial: bool = False
+    tags: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,9 @@ class Warehouse:
     """A warehouse. `site` is its id on the wire; lower `priority` is tried first.
 
     `division` is its district's official code, `hours` `09:00-18:00` or "" for always;
-    name, phone and address of the sender are printed on labels.
+    name, phone and address of the sender are printed on labels. `capacity_per_day` are shipments
+    (0 = no limit), `cut_off` is the time after which nothing new leaves today ("" = none),
+    `regions` the division prefixes it sends to, `31|3301` ("" = everywhere).
     """
 
     id: str
@@ -74,6 +84,9 @@ class Warehouse:
     carrier: str = ""
     print_on: str = "grant"
     enabled: bool = True
+    capacity_per_day: int = 0
+    cut_off: str = ""
+    regions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +130,40 @@ class TransitDays:
 
 
 @dataclass(frozen=True, slots=True)
+class CarrierService:
+    """Whether a carrier delivers to a region, from one warehouse or ("") from all.
+
+    `region` is a division prefix, "" everywhere; the longest that fits counts, a warehouse's own
+    rows before those of all. `days` -1 leaves the time to the time table.
+    """
+
+    carrier: str
+    warehouse: str = ""
+    region: str = ""
+    served: bool = True
+    days: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class FreightBand:
+    """What a carrier asks for a parcel of `from_g` < weight <= `up_to_g` (0 = no upper end).
+
+    `first_fen` up to `first_g`, then `step_fen` for each `step_g` begun. Warehouse and region as
+    in `CarrierService`.
+    """
+
+    carrier: str
+    warehouse: str = ""
+    region: str = ""
+    from_g: int = 0
+    up_to_g: int = 0
+    first_g: int = 1_000
+    first_fen: int = 0
+    step_g: int = 1_000
+    step_fen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OpeningStock:
     """What stands on the shelf when we begin, and what of it is never promised."""
 
@@ -142,6 +189,8 @@ MasterValue = (
     | Station
     | Carrier
     | TransitDays
+    | CarrierService
+    | FreightBand
     | OpeningStock
     | WaybillNumber
 )
@@ -161,6 +210,11 @@ def is_wire_id(text: str) -> bool:
 def is_hours(text: str) -> bool:
     """Whether this is `HH:MM-HH:MM` (may pass midnight), or "" for always open."""
     return not text or _HOURS.fullmatch(text) is not None
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether this is a time of day `HH:MM`, or "" for none."""
+    return not text or _CUT_OFF.fullmatch(text) is not None
 
 
 def is_waybill_number(text: str) -> bool:

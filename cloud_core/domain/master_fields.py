@@ -128,10 +128,7 @@ def one_of(words: Sequence[str]) -> Read:
 
 def barcodes(cell: str, header: str) -> tuple[str, ...]:
     """Several separated by `|`, `;`, `,` or blanks. Raises `Rejected("barcode_invalid")`."""
-    found = cell
-    for separator in ("；", "，", ";", ",", "|", "、"):
-        found = found.replace(separator, " ")
-    codes = tuple(dict.fromkeys(found.split()))
+    codes = _words(cell)
     for barcode in codes:
         fits = barcode.isascii() and barcode.isprintable() and len(barcode) <= md.MAX_BARCODE_CHARS
         if not fits or "E+" in barcode.upper():
@@ -203,3 +200,119 @@ def waybill_number(cell: str, header: str) -> str:
             field=header,
         )
     return cell
+
+
+def cut_off(cell: str, header: str) -> str:
+    """`16:00`, also `9:30`. Raises `Rejected("cut_off_invalid")`."""
+    padded = cell.replace("：", ":").zfill(5)
+    if not md.is_cut_off(padded):
+        raise Rejected("cut_off_invalid", "格式为 16:00", "write it as 16:00", field=header)
+    return padded
+
+
+def tags(cell: str, header: str) -> str:
+    """Words separated by `|`, `;`, `,` or blanks as `甲|乙`. Raises `Rejected("tag_invalid")`."""
+    words = _words(cell)
+    if len(words) > md.MAX_BARCODES or any(len(word) > md.MAX_ID_CHARS for word in words):
+        raise Rejected(
+            "tag_invalid",
+            f"标签最多 {md.MAX_BARCODES} 个，每个最多 {md.MAX_ID_CHARS} 字",
+            f"at most {md.MAX_BARCODES} tags of {md.MAX_ID_CHARS} characters",
+            field=header,
+        )
+    return "|".join(words)
+
+
+def region(cell: str, header: str) -> str:
+    """A division prefix from a code or a province's name; 全国 or `*` is "", everywhere.
+
+    Raises `Rejected("region_unknown")`.
+    """
+    if cell in ("全国", "*"):
+        return ""
+    if cell.isascii() and cell.isdigit() and len(cell) in (2, 4, 6):
+        prefix = division_prefix(cell)
+        if f"{prefix[:2]}0000" in PROVINCES.values():
+            return prefix
+    found = {value for name, value in PROVINCES.items() if cell.startswith(name)}
+    if len(found) != 1:
+        raise Rejected(
+            "region_unknown",
+            f"不认识的地区“{cell[:20]}”，请填省份名称、区划代码或“全国”",
+            "unknown region: a province, a division code or *",
+            field=header,
+        )
+    return division_prefix(found.pop())
+
+
+def regions(cell: str, header: str) -> str:
+    """Several regions as `31|3301`. Raises `Rejected` `region_unknown`, `regions_too_many`."""
+    found = sorted({region(word, header) for word in _words(cell)})
+    if "" in found:
+        return ""
+    if len(found) > md.MAX_REGIONS:
+        raise Rejected(
+            "regions_too_many",
+            f"地区超过 {md.MAX_REGIONS} 个",
+            f"more than {md.MAX_REGIONS} regions",
+            field=header,
+        )
+    return "|".join(found)
+
+
+def division_prefix(code: str) -> str:
+    """The digits of a division code that all places in it begin with: 653100 is 6531."""
+    while len(code) > 2 and code.endswith("00"):
+        code = code[:-2]
+    return code
+
+
+def grams(low: int, high: int) -> Read:
+    """A weight in whole grams; a header that says kg or 公斤 has kilograms, up to 3 decimals.
+
+    Raises `Rejected` `number_broken`, `number_range`.
+    """
+    return _scaled(low, high, 3, ("kg", "公斤", "千克"))
+
+
+def fen(low: int, high: int) -> Read:
+    """Money in fen; a header that does not say 分 or fen has yuan, up to 2 decimals.
+
+    Raises `Rejected` `number_broken`, `number_range`.
+    """
+    whole = number(low, high)
+    yuan = _scaled(low, high, 2, ("",))
+
+    def read(cell: str, header: str) -> object:
+        says_fen = "分" in header or "fen" in header.lower()
+        return (whole if says_fen else yuan)(cell, header)
+
+    return read
+
+
+def _scaled(low: int, high: int, decimals: int, units: Sequence[str]) -> Read:
+    whole = number(low, high)
+
+    def read(cell: str, header: str) -> object:
+        if not any(unit in header.lower() for unit in units):
+            return whole(cell, header)
+        digits, _, rest = cell.partition(".")
+        rest = rest.rstrip("0")
+        good = digits.isascii() and digits.isdigit() and len(digits) <= 9
+        if not good or len(rest) > decimals or (rest and not (rest.isascii() and rest.isdigit())):
+            raise Rejected(
+                "number_broken",
+                f"不是数字，或小数超过 {decimals} 位",
+                f"not a number with at most {decimals} decimals",
+                field=header,
+            )
+        return whole(digits + rest.ljust(decimals, "0"), header)
+
+    return read
+
+
+def _words(cell: str) -> tuple[str, ...]:
+    """The words of a cell, separated by blanks or marks, each once."""
+    for separator in ("；", "，", ";", ",", "|", "、"):
+        cell = cell.replace(separator, " ")
+    return tuple(dict.fromkeys(cell.split()))

@@ -1,4 +1,4 @@
-"""The nine tables of master data: their columns, headers in Chinese and English, and keys.
+"""The eleven tables of master data: their columns, headers in Chinese and English, and keys.
 
 A new column is one line here. This module must not know files, rows or SQL.
 """
@@ -14,13 +14,19 @@ from cloud_core.domain.master_fields import (
     Field,
     barcodes,
     code,
+    cut_off,
+    fen,
+    grams,
     hours,
     number,
     one_of,
     pattern,
     phone,
     province,
+    region,
+    regions,
     site,
+    tags,
     text,
     waybill_number,
     yes,
@@ -43,7 +49,13 @@ _SKU = Field("sku", ("商品编码", "SKU", "sku编码", "货号"), code, requir
 _CARRIER = Field(
     "carrier", ("快递编码", "承运商编码", "快递", "承运商", "carrier"), code, required=True
 )
+_ANY_WAREHOUSE = Field("warehouse", ("仓库编码", "仓库", "warehouse"), code)
+_REGION = Field("region", ("地区", "目的地", "目的省", "省份", "区划代码", "region"), region)
 _ENABLED = Field("enabled", ("启用", "是否启用", "enabled"), yes)
+
+_BAND_G = grams(0, md.MAX_WEIGHT_G)
+_STEP_G = grams(1, md.MAX_WEIGHT_G)
+_PRICE = fen(0, md.MAX_FREIGHT_FEN)
 
 KINDS: Mapping[str, TableKind] = {
     kind.name: kind
@@ -67,6 +79,7 @@ KINDS: Mapping[str, TableKind] = {
                 ),
                 Field("category", ("类目", "分类", "品类", "category"), text()),
                 Field("serial", ("序列号管理", "管理序列号", "序列号", "serial"), yes),
+                Field("tags", ("标签", "商品标签", "tags"), tags),
             ),
             md.Sku,
             ("id",),
@@ -98,6 +111,13 @@ KINDS: Mapping[str, TableKind] = {
                 Field("carrier", ("默认快递", "快递编码", "快递", "carrier"), code),
                 Field("print_on", ("打印时机", "print on"), one_of(md.PRINT_ON)),
                 _ENABLED,
+                Field(
+                    "capacity_per_day",
+                    ("日产能", "每日产能", "日发货上限", "capacity per day"),
+                    number(0, md.MAX_CAPACITY_PER_DAY),
+                ),
+                Field("cut_off", ("截单时间", "cut off"), cut_off),
+                Field("regions", ("发货地区", "覆盖地区", "regions"), regions),
             ),
             md.Warehouse,
             ("id",),
@@ -158,6 +178,40 @@ KINDS: Mapping[str, TableKind] = {
             ),
             md.TransitDays,
             ("carrier", "warehouse", "province"),
+        ),
+        TableKind(
+            "carrier_service",
+            "快递服务范围",
+            (
+                _CARRIER,
+                _ANY_WAREHOUSE,
+                _REGION,
+                Field("served", ("是否送达", "送达", "可达", "served"), yes),
+                Field(
+                    "days",
+                    ("天数", "时效(天)", "时效", "days"),
+                    number(0, md.MAX_TRANSIT_DAYS),
+                ),
+            ),
+            md.CarrierService,
+            ("carrier", "warehouse", "region"),
+        ),
+        TableKind(
+            "freight",
+            "运费",
+            (
+                _CARRIER,
+                _ANY_WAREHOUSE,
+                _REGION,
+                Field("from_g", ("起始重量(kg)", "起始重量(克)"), _BAND_G),
+                Field("up_to_g", ("截止重量(kg)", "截止重量(克)"), _BAND_G),
+                Field("first_g", ("首重(kg)", "首重(克)"), _STEP_G, required=True),
+                Field("first_fen", ("首重价(元)", "首重价", "首重价(分)"), _PRICE, required=True),
+                Field("step_g", ("续重(kg)", "续重(克)"), _STEP_G, required=True),
+                Field("step_fen", ("续重价(元)", "续重价", "续重价(分)"), _PRICE, required=True),
+            ),
+            md.FreightBand,
+            ("carrier", "warehouse", "region", "from_g"),
         ),
         TableKind(
             "opening_stock",

@@ -1,4 +1,4 @@
-"""Master data from spreadsheets: nine kinds of table, headers in Chinese or English.
+"""Master data from spreadsheets: eleven kinds of table, headers in Chinese or English.
 
 `read_table` takes rows of text and gives values and a report that names row and column; good rows
 go through whatever stands beside them. Whether a row refers to something that exists is the

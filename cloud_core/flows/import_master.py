@@ -29,7 +29,10 @@ from cloud_core.store import master_rows
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 
-ALIASES = {"stock": "opening_stock", "waybills": "waybill_numbers", "transit": "transit_days"}
+ALIASES = {
+    "stock": "opening_stock", "waybills": "waybill_numbers", "transit": "transit_days",
+    "services": "carrier_service",
+}  # fmt: skip
 """Short words for kinds on the command line and in addresses."""
 JSON_ROWS_MAX = 5_000
 
@@ -124,7 +127,7 @@ def import_rows(ws: WorkingSet, command: ImportRows) -> Imported:
         done = _stock(ws, found, dry_run=command.dry_run)
     else:
         done = Imported(len(found.new), len(found.changed), found.same, found.problems)
-        if not command.dry_run and (found.new or found.changed):
+        if not command.dry_run and (found.new or found.changed or found.gone):
             ws.writes.append(lambda c: master_rows.write(c, command.kind, found))
             version = int(ws.meta.get("master_version", ws.master.version))
             ws.meta["master_version"] = str(version + 1)

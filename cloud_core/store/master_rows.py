@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Table, and_, bindparam, delete, inser
 
 from cloud_core.domain import master_data as md
 from cloud_core.domain.shop_order import RowProblem
+from cloud_core.store import freight_rows
 from cloud_core.store import schema as t
 
 _IN_MAX = 500
@@ -40,6 +41,8 @@ _KINDS: Mapping[str, _Kind] = {
     "stations": _Kind(t.station, ("id",), "id"),
     "carriers": _Kind(t.carrier, ("id",), "id"),
     "transit_days": _Kind(t.carrier_transit, ("carrier", "warehouse", "province"), "carrier"),
+    "carrier_service": _Kind(t.carrier_service, ("carrier", "warehouse", "region"), "carrier"),
+    "freight": _Kind(t.freight, ("carrier", "warehouse", "region", "from_g"), "carrier"),
     "waybill_numbers": _Kind(t.waybill, ("number",), "number"),
 }
 
@@ -52,6 +55,8 @@ class Comparison:
     changed: tuple[Any, ...]
     same: int
     problems: tuple[RowProblem, ...]
+    gone: tuple[tuple[Any, ...], ...] = ()
+    """Keys of rows that the import replaces by leaving them out: freight bands of a region."""
 
 
 def compare(connection: Connection, kind: str, values: Sequence[Any]) -> Comparison:
@@ -76,7 +81,8 @@ def compare(connection: Connection, kind: str, values: Sequence[Any]) -> Compari
             same += 1
         else:
             changed.append(value)
-    return Comparison(tuple(new), tuple(changed), same, tuple(problems))
+    gone = freight_rows.gone(connection, good) if kind == "freight" else ()
+    return Comparison(tuple(new), tuple(changed), same, tuple(problems), gone)
 
 
 def check_stock(connection: Connection, values: Sequence[md.OpeningStock]) -> Comparison:
@@ -89,6 +95,11 @@ def write(connection: Connection, kind: str, found: Comparison) -> None:
     shape = _KINDS[kind]
     if kind == "skus":
         _drop_barcodes(connection, found.changed)
+    for key in found.gone:
+        columns = zip(shape.key, key, strict=True)
+        connection.execute(
+            delete(shape.table).where(and_(*(shape.table.c[n] == value for n, value in columns)))
+        )
     if found.new:
         rows = [{**_columns(kind, value), **_first_state(kind)} for value in found.new]
         connection.execute(insert(shape.table), rows)
@@ -112,7 +123,7 @@ def _columns(kind: str, value: Any) -> dict[str, Any]:
     return {**row, "serial": int(row["serial"]), "barcodes": tuple(sorted(row["barcodes"]))}
 
 
-def _key(kind: str, value: Any) -> tuple[str, ...]:
+def _key(kind: str, value: Any) -> tuple[Any, ...]:
     return tuple(getattr(value, name) for name in _KINDS[kind].key) if kind in _KINDS else ()
 
 
@@ -122,14 +133,14 @@ def _first_state(kind: str) -> dict[str, Any]:
 
 def _stored(
     connection: Connection, shape: _Kind, kind: str, values: Sequence[Any]
-) -> dict[tuple[str, ...], dict[str, Any]]:
+) -> dict[tuple[Any, ...], dict[str, Any]]:
     """The rows there by key, with the same columns a value has."""
     if not values:
         return {}
     names = [name for name in _columns(kind, values[0]) if name != "barcodes"]
     wanted = select(*(shape.table.c[name] for name in names))
     column = shape.table.c[shape.look_up]
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for part in _parts(getattr(value, shape.look_up) for value in values):
         for mapping in connection.execute(wanted.where(column.in_(part))).mappings():
             found[tuple(mapping[name] for name in shape.key)] = dict(mapping)
@@ -148,6 +159,8 @@ def _checks(connection: Connection, kind: str, values: Sequence[Any]) -> Check:
         return _waybill_check(connection, values)
     if kind == "warehouses":
         return _warehouse_check(connection)
+    if kind in ("carrier_service", "freight"):
+        return _carriage_check(connection, kind, values)
     wanted: dict[str, Column[Any]] = {
         "shelf_locations": {"warehouse": t.warehouse.c.id, "sku": t.sku.c.id},
         "opening_stock": {"warehouse": t.warehouse.c.id, "sku": t.sku.c.id},
@@ -229,6 +242,23 @@ def _warehouse_check(connection: Connection) -> Check:
         return None
 
     return check
+
+
+def _carriage_check(connection: Connection, kind: str, values: Sequence[Any]) -> Check:
+    carriers, warehouses = _all(connection, t.carrier.c.id), _all(connection, t.warehouse.c.id)
+
+    def refers(value: Any) -> tuple[str, str, str, str] | None:
+        if value.carrier not in carriers:
+            return _missing("carrier", value.carrier)
+        if value.warehouse and value.warehouse not in warehouses:
+            return _missing("warehouse", value.warehouse)
+        return None
+
+    if kind != "freight":
+        return refers
+    bands = [value for value in values if refers(value) is None]
+    broken = freight_rows.broken(connection, bands)
+    return lambda value: refers(value) or broken.get(_key("freight", value))
 
 
 _NOUN_ZH = {"warehouse": "仓库", "sku": "商品", "agent": "代理", "carrier": "承运商"}

@@ -11,6 +11,7 @@ from cloud_core.domain.master import (
     SkuInfo,
     WarehouseInfo,
 )
+from cloud_core.domain.master_data import CarrierService, FreightBand
 from cloud_core.store import schema as t
 
 
@@ -32,7 +33,9 @@ def load_master(connection: Connection, version: int) -> Master:
     return Master(
         version=version,
         warehouses={
-            row[0]: WarehouseInfo(*row[:7], bool(row[7]), *row[8:])
+            row.id: WarehouseInfo(
+                **{**row._mapping, "enabled": bool(row.enabled), "regions": _words(row.regions)}
+            )
             for row in connection.execute(
                 select(
                     w.id,
@@ -47,6 +50,9 @@ def load_master(connection: Connection, version: int) -> Master:
                     w.address,
                     w.sender_name,
                     w.sender_phone,
+                    w.capacity_per_day,
+                    w.cut_off,
+                    w.regions,
                 )
             )
         },
@@ -55,8 +61,12 @@ def load_master(connection: Connection, version: int) -> Master:
             for row in connection.execute(select(a.id, a.warehouse, a.enabled))
         },
         skus={
-            row[0]: SkuInfo(row[0], row[1], row[2], bool(row[3]), tuple(barcodes.get(row[0], ())))
-            for row in connection.execute(select(s.id, s.name, s.weight_g, s.serial))
+            row[0]: SkuInfo(
+                *row[:3], bool(row[3]), tuple(barcodes.get(row[0], ())), row[4], _words(row[5])
+            )
+            for row in connection.execute(
+                select(s.id, s.name, s.weight_g, s.serial, s.category, s.tags)
+            )
         },
         carriers={
             row[0]: CarrierInfo(*row)
@@ -76,4 +86,26 @@ def load_master(connection: Connection, version: int) -> Master:
                 )
             )
         },
+        services=_services(connection),
+        freight=_freight(connection),
     )
+
+
+def _services(connection: Connection) -> tuple[CarrierService, ...]:
+    v = t.carrier_service.c
+    wanted = select(v.carrier, v.warehouse, v.region, v.served, v.days)
+    rows = connection.execute(wanted.order_by(v.carrier, v.warehouse, v.region))
+    return tuple(CarrierService(*row[:3], bool(row[3]), row[4]) for row in rows)
+
+
+def _freight(connection: Connection) -> tuple[FreightBand, ...]:
+    f = t.freight.c
+    wanted = select(
+        f.carrier, f.warehouse, f.region, f.from_g, f.up_to_g,
+        f.first_g, f.first_fen, f.step_g, f.step_fen,
+    ).order_by(f.carrier, f.warehouse, f.region, f.from_g)  # fmt: skip
+    return tuple(FreightBand(*row) for row in connection.execute(wanted))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split("|") if word)

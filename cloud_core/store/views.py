@@ -59,6 +59,8 @@ _MASTER: Mapping[str, tuple[Table, frozenset[str]]] = {
     "stations": (t.station, frozenset()),
     "carriers": (t.carrier, frozenset()),
     "transit_days": (t.carrier_transit, frozenset()),
+    "carrier_service": (t.carrier_service, frozenset()),
+    "freight": (t.freight, frozenset()),
     "opening_stock": (t.stock, frozenset({"version"})),
     "waybill_numbers": (t.waybill, frozenset()),
 }

@@ -101,27 +101,48 @@ BAD_CELLS = [
     ("carriers", "单号规则", "[9-0]{2}", "pattern_invalid"),
     ("carriers", "默认时效(天)", "61", "number_range"),
     ("transit_days", "省份", "火星", "province_unknown"),
+    ("skus", "标签", "长" * 65, "tag_invalid"),
+    ("warehouses", "截单时间", "下午", "cut_off_invalid"),
+    ("warehouses", "截单时间", "24:00", "cut_off_invalid"),
+    ("warehouses", "日产能", "-1", "number_range"),
+    ("warehouses", "发货地区", "浙江|火星", "region_unknown"),
+    ("carrier_service", "地区", "99", "region_unknown"),
+    ("carrier_service", "天数", "61", "number_range"),
+    ("carrier_service", "是否送达", "也许", "yes_no_broken"),
+    ("freight", "首重价(元)", "8.555", "number_broken"),
+    ("freight", "首重价(元)", "-1", "number_broken"),
+    ("freight", "首重(kg)", "0", "number_range"),
+    ("freight", "续重(kg)", "1.2345", "number_broken"),
+    ("freight", "续重价(元)", "", "cell_missing"),
+    ("freight", "地区", "火星", "region_unknown"),
     ("opening_stock", "数量", "-5", "number_range"),
     ("opening_stock", "数量", "", "cell_missing"),
     ("waybill_numbers", "运单号", "YS 1", "waybill_invalid"),
     ("waybill_numbers", "运单号", "Y" * 41, "waybill_invalid"),
 ]
 GOOD_ROWS = {
-    "skus": {"商品编码": "A", "商品名称": "演示", "条码": "1", "重量(克)": "1", "序列号管理": "否"},
+    "skus": {"商品编码": "A", "商品名称": "演示", "条码": "1", "重量(克)": "1", "序列号管理": "否",
+             "标签": "易碎"},
     "shelf_locations": {"仓库编码": "W", "商品编码": "A", "库位": "A-01"},
     "warehouses": {"仓库编码": "W", "仓库名称": "样例仓", "作业时间": "08:00-20:00",
-                   "发货电话": "10000008001", "打印时机": "pack", "优先级": "1"},
+                   "发货电话": "10000008001", "打印时机": "pack", "优先级": "1",
+                   "日产能": "300", "截单时间": "16:00", "发货地区": "浙江|31"},
     "agents": {"代理编码": "w-a", "仓库编码": "W"},
     "stations": {"工位编码": "w-a-1", "所属代理": "w-a"},
     "carriers": {"快递编码": "C", "快递名称": "样例", "单号规则": r"YS\d{12}", "默认时效(天)": "2"},
     "transit_days": {"快递编码": "C", "仓库编码": "W", "省份": "浙江", "天数": "1"},
+    "carrier_service": {"快递编码": "C", "仓库编码": "W", "地区": "新疆", "是否送达": "是",
+                        "天数": "6"},
+    "freight": {"快递编码": "C", "仓库编码": "W", "地区": "全国", "首重(kg)": "1",
+                "首重价(元)": "8.5", "续重(kg)": "0.5", "续重价(元)": "2"},
     "opening_stock": {"仓库编码": "W", "商品编码": "A", "数量": "5"},
     "waybill_numbers": {"快递编码": "C", "运单号": "YS000000000001"},
 }  # fmt: skip
 KEYS = {
     "skus": "商品编码", "shelf_locations": "商品编码", "warehouses": "仓库编码",
     "agents": "代理编码", "stations": "工位编码", "carriers": "快递编码",
-    "transit_days": "快递编码", "opening_stock": "商品编码", "waybill_numbers": "运单号",
+    "transit_days": "快递编码", "carrier_service": "快递编码", "freight": "快递编码",
+    "opening_stock": "商品编码", "waybill_numbers": "运单号",
 }  # fmt: skip
 
 
@@ -213,7 +234,7 @@ def test_the_samples_are_whole_and_fit_together() -> None:
     index = load_divisions()
     for done in read_all.values():
         for value in done.values:
-            assert getattr(value, "warehouse", "HZ01") in ids["warehouses"]
+            assert (getattr(value, "warehouse", "") or "HZ01") in ids["warehouses"]
             assert getattr(value, "sku", "SKU-001") in ids["skus"]
             assert (getattr(value, "carrier", "") or "YANSHI") in ids["carriers"]
             assert getattr(value, "agent", "hz01-a") in ids["agents"]
@@ -233,3 +254,20 @@ def test_made_up_orders_are_the_same_for_the_same_seed() -> None:
     assert made_up.make_orders(50, 3) == made_up.make_orders(50, 3)
     assert made_up.make_orders(50, 3) != made_up.make_orders(50, 4)
     assert len({order["native_id"] for order in made_up.make_orders(500, 3)}) == 500
+
+
+def test_weights_and_money_are_read_in_the_unit_the_header_says() -> None:
+    kilograms = read("freight", ("快递编码", "首重(kg)", "首重价(元)", "续重(kg)", "续重价(元)"),
+                     ("C", "1", "8.5", "0.5", "2.05"))  # fmt: skip
+    grams = read("freight", ("carrier", "first_g", "first_fen", "step_g", "step_fen"),
+                 ("C", "1000", "850", "500", "205"))  # fmt: skip
+    band = md.FreightBand("C", "", "", 0, 0, 1000, 850, 500, 205)
+    assert kilograms.values == grams.values == (band,)
+
+
+def test_regions_are_division_prefixes_each_once() -> None:
+    header = ("仓库编码", "仓库名称", "发货地区", "截单时间")
+    rows = (("W", "样例仓", "浙江、310000 3301，浙江省", "9:30"), ("V", "样例仓", "全国", ""))
+    found = [(v.regions, v.cut_off) for v in read("warehouses", header, *rows).values
+             if isinstance(v, md.Warehouse)]  # fmt: skip
+    assert found == [("31|33|3301", "09:30"), ("", "")]

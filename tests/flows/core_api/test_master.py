@@ -129,7 +129,7 @@ async def test_new_master_data_is_used_at_once(core: HttpCore) -> None:
 
 async def test_every_kind_can_be_listed_in_pages(core: HttpCore) -> None:
     for kind in ("skus", "shelf-locations", "warehouses", "agents", "stations", "carriers",
-                 "transit-days", "stock", "waybills"):  # fmt: skip
+                 "transit-days", "carrier-service", "freight", "stock", "waybills"):  # fmt: skip
         answer = await core.client.get(f"/v1/master/{kind}", headers=core.key())
         assert answer.status_code == 200, kind
     first = (await core.client.get("/v1/master/skus?limit=1", headers=core.key())).json()
