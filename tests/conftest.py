@@ -1,10 +1,13 @@
-"""What holds for every test: a clean environment, and the stage's marker from the folder's name."""
+"""What holds for every test: a clean environment, its stage's marker, a database to stand on."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.support import databases, postgres
 
 STAGES = ("integration", "simulation", "browser", "hardware")
 
@@ -14,6 +17,23 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith("PACKLINE_") and not name.startswith("PACKLINE_TEST_"):
             del os.environ[name]
+    postgres.own_folder()
+
+
+def pytest_unconfigure() -> None:
+    """Databases go with their process, the server with the process that owns the run."""
+    databases.forget_databases()
+    postgres.end_of_run()
+
+
+@pytest.fixture(params=databases.KINDS)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs once on each engine; without a PostgreSQL it says so and is skipped."""
+    try:
+        with databases.running_on(request.param) as kind:
+            yield kind
+    except postgres.NoServer as missing:
+        pytest.skip(str(missing))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

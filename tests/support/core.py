@@ -1,4 +1,4 @@
-"""A core without HTTP or MQTT: real SQLite, the real folds, an inline committer and a set clock."""
+"""A core without HTTP or MQTT: real database and folds, an inline committer and a set clock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cloud_core.domain.policy import Policy
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
 from cloud_core.flows.registry import FOLDS
 from cloud_core.store import schema as t
-from cloud_core.store.engine import open_engine, sqlite_url
 from protocols import chain, codec
 from protocols.messages import AgentState, Event, Hello, StreamPosition, Token
+from tests.support.databases import open_database
 
 START_MS = 1_767_225_600_000
 
@@ -78,7 +78,7 @@ class CoreBench:
     """Two warehouses, one agent each, stock and waybill numbers; commands commit at once."""
 
     def __init__(self, folder: Path, *, policy: Policy | None = None) -> None:
-        self.engine: Engine = open_engine(sqlite_url(folder / "core.db"))
+        self.engine: Engine = open_database(folder, "core.db")
         t.metadata.create_all(self.engine)
         self.clock = SetClock()
         self.touched: set[str] = set()
@@ -102,6 +102,7 @@ class CoreBench:
 
     def _fill(self) -> None:
         with self.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+            con.execute(t.core_meta.delete())
             con.execute(t.core_meta.insert(), [{"key": "core_epoch", "value": "1"}])
             con.execute(t.carrier.insert(), [{"id": "ZTO", "name": "演示快递"}])
             con.execute(

@@ -1,4 +1,4 @@
-"""A core behind its HTTP door: real SQLite file, real write queue and loops, no broker."""
+"""A core behind its HTTP door: real database, real write queue and loops, no broker."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from cloud_core.ports import ChannelConfig, WriteBackAnswer
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
 from cloud_core.store.channel_rows import Channel
-from cloud_core.store.engine import open_engine, sqlite_url, writer
+from cloud_core.store.engine import writer
 from cloud_core.store.migrate import migrate
 from cloud_core.worker import Pace
 from tests.support.core import SetClock
+from tests.support.databases import open_database
 
 NOW_MS = 1_795_226_400_000  # 2026-11-21T02:00:00Z
 SECRET = "a-made-up-signing-secret"
@@ -57,7 +58,7 @@ class HttpCore:
         key_path = folder / "master.key"
         if not key_path.exists():
             key_file.create(key_path, lambda count: bytes(range(count)))
-        engine = open_engine(sqlite_url(folder / "core.sqlite"))
+        engine = open_database(folder)
         migrate(engine)
         self.folder = folder
         self.clock = SetClock(NOW_MS)

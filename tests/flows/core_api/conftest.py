@@ -11,7 +11,7 @@ from tests.support.http_core import HttpCore
 
 
 @pytest.fixture
-async def core(tmp_path: Path) -> AsyncIterator[HttpCore]:
+async def core(tmp_path: Path, database: str) -> AsyncIterator[HttpCore]:
     """Master data filled in, one generic and one Douyin channel, loops running."""
     found = HttpCore(tmp_path)
     found.fill()
