@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_agent.flows.bench import Bench
-from edge_agent.journal import inbox, jobs, meta, rows, tasks
+from edge_agent.journal import age, inbox, jobs, meta, rows, tasks
 from edge_agent.journal.tx import Tx
 from protocols import limits
 from protocols.events import PersonalPurged
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-_EVER_MS = 1 << 53
-"""Later than any clock: a row stamped while the clock was wrong goes with the rest."""
 INBOX_DAYS = 30
 """Command ids are kept longer than any repeat can take, so that none is executed twice."""
 
@@ -39,23 +37,36 @@ def prune_floor(tx: Tx, at: Bench, *, used_bytes: int, full: bool = False) -> in
     """Let settled rows, old commands, tasks and jobs age out; returns rows gone.
 
     In a full journal, or above the byte bound of kept rows, settled ones go whatever their age.
+    Days are those the journal has run (`journal.age`), not the wall clock's.
     """
     days = _configured(tx, "retain_days", at.plan.retain_days)
+    lived_ms = _lived(tx)
     pressed = full or used_bytes > at.plan.retain_bytes
-    tx.flush()
-    gone = rows.prune(tx.db, before_ms=_EVER_MS if pressed else tx.now.wall_ms - days * DAY_MS)
-    if gone == 0:
-        old = tx.now.wall_ms - INBOX_DAYS * DAY_MS
-        inbox.prune(tx.db, old)
-        tasks.prune(tx.db, old)
-        jobs.prune(tx.db, old)
+    gone = rows.prune(tx.db) if pressed else _prune_before(tx, lived_ms - days * DAY_MS)
+    old = age.reached(tx.db, lived_ms - INBOX_DAYS * DAY_MS)
+    if gone == 0 and old is not None:
+        inbox.prune(tx.db, old.no)
+        tasks.prune(tx.db, old.no)
+        jobs.prune(tx.db, tx.now.wall_ms - INBOX_DAYS * DAY_MS)
+        age.forget(tx.db, old.lived_ms)
     return gone
+
+
+def _lived(tx: Tx) -> int:
+    tx.flush()
+    return age.mark(tx.db, tx.now.mono_ms, tx.head.epoch_no, tx.head.last)
+
+
+def _prune_before(tx: Tx, lived_ms: int) -> int:
+    mark = age.reached(tx.db, lived_ms)
+    return 0 if mark is None else rows.prune(tx.db, upto=(mark.epoch_no, mark.seq))
 
 
 def prune_telemetry(tx: Tx, at: Bench) -> int:
     """Drop the oldest telemetry above its bound, counted; the next batch declares the gap."""
-    tx.flush()
-    rows.prune(tx.db, before_ms=tx.now.wall_ms - at.plan.retain_days * DAY_MS)
+    lived_ms = _lived(tx)
+    _prune_before(tx, lived_ms - at.plan.retain_days * DAY_MS)
+    age.forget(tx.db, lived_ms - at.plan.retain_days * DAY_MS)
     dropped = rows.drop_oldest(tx.db, at.plan.telemetry_rows_max)
     if dropped:
         meta.put(tx.db, "dropped", meta.number(tx.db, "dropped") + dropped)

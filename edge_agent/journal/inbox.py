@@ -25,7 +25,10 @@ def receipt_of(db: Connection, cmd_id: str) -> Receipt | None:
 
 def add(db: Connection, cmd_id: str, cs: int, kind: str, state: str, wall_ms: int) -> None:
     """Remember a new command; `state` is `done` or the code it was refused with."""
-    db.execute("INSERT INTO inbox VALUES(?, ?, ?, ?, ?, 0, 0)", (cmd_id, cs, kind, state, wall_ms))
+    db.execute(
+        "INSERT INTO inbox SELECT ?, ?, ?, ?, ?, 0, 0, COALESCE(MAX(no), 0) FROM age",
+        (cmd_id, cs, kind, state, wall_ms),
+    )
 
 
 def set_receipt(db: Connection, cmd_ids: list[str], receipt: Receipt) -> None:
@@ -44,6 +47,6 @@ def receipt_settled(db: Connection, receipt: Receipt) -> bool:
     return found is None or int(found[0]) >= receipt.seq
 
 
-def prune(db: Connection, before_ms: int) -> None:
-    """Forget commands received before `before_ms`."""
-    db.execute("DELETE FROM inbox WHERE received_ms<?", (before_ms,))
+def prune(db: Connection, age_no: int) -> None:
+    """Forget commands received before the mark `age_no` was made."""
+    db.execute("DELETE FROM inbox WHERE age_no<?", (age_no,))

@@ -97,7 +97,7 @@ def save(db: Connection, placed: Placed) -> None:
 
 
 def prune(db: Connection, before_ms: int) -> None:
-    """Forget jobs queued before `before_ms` whose task is gone."""
+    """Forget jobs whose task is gone; `before_ms` (wall clock) spares the newest of those."""
     db.execute(
         """DELETE FROM print_job WHERE queued_ms<?
         AND NOT EXISTS (SELECT 1 FROM task WHERE shipment=print_job.shipment)""",

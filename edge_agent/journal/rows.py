@@ -119,10 +119,11 @@ def newest(db: Connection, count: int) -> list[tuple[str, int, bytes, int]]:
     ).fetchall()
 
 
-def prune(db: Connection, *, before_ms: int, limit: int = 20_000) -> int:
-    """Forget settled rows older than `before_ms`, at most `limit` an epoch; returns how many.
+def prune(db: Connection, *, upto: tuple[int, int] | None = None, limit: int = 20_000) -> int:
+    """Forget settled rows up to (epoch number, row), or all; at most `limit` an epoch.
 
-    The current epoch keeps its newest row; epochs without rows and without meaning go.
+    Returns how many. The current epoch keeps its newest row; epochs without rows and without
+    meaning go.
     """
     gone = 0
     known = epochs(db)
@@ -131,10 +132,12 @@ def prune(db: Connection, *, before_ms: int, limit: int = 20_000) -> int:
         top = max(epoch.acked, epoch.carried)
         if is_current:
             top = min(top, epoch.last - 1)
+        if upto is not None and epoch.no >= upto[0]:
+            top = min(top, upto[1]) if epoch.no == upto[0] else 0
         found = db.execute(
-            """SELECT MAX(seq) FROM (SELECT seq, wall_ms FROM row WHERE epoch_no=? AND seq<=?
-            ORDER BY seq LIMIT ?) WHERE wall_ms<?""",
-            (epoch.no, top, limit, before_ms),
+            """SELECT MAX(seq) FROM (SELECT seq FROM row WHERE epoch_no=? AND seq<=?
+            ORDER BY seq LIMIT ?)""",
+            (epoch.no, top, limit),
         ).fetchone()
         if found[0] is not None:
             gone += _cut(db, epoch, int(found[0]))

@@ -36,14 +36,18 @@ STREAM_TABLES = (
     """CREATE TABLE IF NOT EXISTS row(
         epoch_no INTEGER NOT NULL, seq INTEGER NOT NULL, row BLOB NOT NULL, hash BLOB NOT NULL,
         wall_ms INTEGER NOT NULL, PRIMARY KEY(epoch_no, seq)) WITHOUT ROWID""",
+    # How long the journal had run when its newest row was (epoch_no, seq): see `journal.age`.
+    """CREATE TABLE IF NOT EXISTS age(
+        no INTEGER PRIMARY KEY, lived_ms INTEGER NOT NULL, mono_ms INTEGER NOT NULL,
+        epoch_no INTEGER NOT NULL, seq INTEGER NOT NULL)""",
 )
 
 FLOOR_TABLES = (
     """CREATE TABLE IF NOT EXISTS inbox(
         cmd_id TEXT PRIMARY KEY, cs INTEGER NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
         received_ms INTEGER NOT NULL, receipt_epoch INTEGER NOT NULL,
-        receipt_seq INTEGER NOT NULL) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS inbox_age ON inbox(received_ms)",
+        receipt_seq INTEGER NOT NULL, age_no INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS inbox_age ON inbox(age_no)",
     """CREATE TABLE IF NOT EXISTS fence(
         shipment TEXT PRIMARY KEY, epoch INTEGER NOT NULL, n INTEGER NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS task(
@@ -53,7 +57,8 @@ FLOOR_TABLES = (
         ship_by_ms INTEGER NOT NULL, print_on TEXT NOT NULL, priority INTEGER NOT NULL,
         reissue INTEGER NOT NULL, station TEXT NOT NULL, operator TEXT NOT NULL,
         notice TEXT NOT NULL, fence_epoch INTEGER, fence_n INTEGER, changed_ms INTEGER NOT NULL,
-        label BLOB, PRIMARY KEY(shipment, token_epoch, token_n)) WITHOUT ROWID""",
+        label BLOB, age_no INTEGER NOT NULL,
+        PRIMARY KEY(shipment, token_epoch, token_n)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS task_waybill ON task(waybill)",
     "CREATE INDEX IF NOT EXISTS task_state ON task(state, ship_by_ms)",
     """CREATE TABLE IF NOT EXISTS task_line(

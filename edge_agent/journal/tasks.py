@@ -60,13 +60,14 @@ def save(db: Connection, task: Task, *, changed_ms: int) -> None:
     fence = task.fence
     marks = ", ".join("?" * 19)
     db.execute(
-        f"""INSERT INTO task({_COLUMNS}) VALUES({marks})
+        f"""INSERT INTO task({_COLUMNS}, age_no)
+        SELECT {marks}, COALESCE(MAX(no), 0) FROM age WHERE true
         ON CONFLICT(shipment, token_epoch, token_n) DO UPDATE SET
         waybill=excluded.waybill, carrier=excluded.carrier, state=excluded.state,
         ship_by_ms=excluded.ship_by_ms, print_on=excluded.print_on, priority=excluded.priority,
         reissue=excluded.reissue, station=excluded.station, operator=excluded.operator,
         notice=excluded.notice, fence_epoch=excluded.fence_epoch, fence_n=excluded.fence_n,
-        changed_ms=excluded.changed_ms""",
+        changed_ms=excluded.changed_ms, age_no=excluded.age_no""",  # noqa: S608
         (
             task.shipment, task.token.core_epoch, task.token.n, task.order, task.channel,
             task.native_id, task.waybill, task.carrier, task.state.value, task.ship_by_ms,
@@ -157,13 +158,13 @@ def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
     return had
 
 
-def prune(db: Connection, before_ms: int) -> None:
-    """Forget tasks that ended before `before_ms`, with their lines."""
+def prune(db: Connection, age_no: int) -> None:
+    """Forget tasks that ended before the mark `age_no` was made, with their lines."""
     ended = (TaskState.HANDED_OVER, TaskState.STOPPED, TaskState.REJECTED)
     gone = db.execute(
-        "DELETE FROM task WHERE state IN (?, ?, ?) AND changed_ms<?"
+        "DELETE FROM task WHERE state IN (?, ?, ?) AND age_no<?"
         " RETURNING shipment, token_epoch, token_n",
-        (*(state.value for state in ended), before_ms),
+        (*(state.value for state in ended), age_no),
     ).fetchall()
     db.executemany(f"DELETE FROM task_line WHERE {_KEY}", gone)  # noqa: S608
 

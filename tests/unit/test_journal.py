@@ -122,7 +122,7 @@ def test_a_full_journal_refuses_by_name_and_recovers_when_rows_age_out(tmp_path:
     assert isinstance(error, Unavailable)
     assert error.code == "journal_full"
     core.commit([(lambda tx: rows.set_acked(tx.db, 1, core.position.last), NOW)])
-    core.commit([(lambda tx: rows.prune(tx.db, before_ms=NOW.wall_ms + 1), NOW)])
+    core.commit([(lambda tx: rows.prune(tx.db), NOW)])
     assert core.commit([(pick, NOW)])[0][1] is None
 
 
@@ -134,12 +134,12 @@ def test_pruning_keeps_what_the_core_does_not_hold_and_the_hash_to_go_on_from(
         floor.write(pick)
     hash_at_6 = rows.hash_at(floor.core.db, 1, 6)
     floor.write(lambda tx: rows.set_acked(tx.db, 1, 6))
-    gone = floor.write(lambda tx: rows.prune(tx.db, before_ms=NOW.wall_ms + 10_000))
+    gone = floor.write(lambda tx: rows.prune(tx.db))
     assert gone == 6
     assert rows.hash_at(floor.core.db, 1, 6) == hash_at_6
     assert [e.q for e in floor.events()] == [7, 8, 9, 10]
     floor.write(lambda tx: rows.set_acked(tx.db, 1, 10))
-    floor.write(lambda tx: rows.prune(tx.db, before_ms=NOW.wall_ms + 10_000))
+    floor.write(lambda tx: rows.prune(tx.db))
     floor.restart()
     assert floor.write(pick) == 11
 

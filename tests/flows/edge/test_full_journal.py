@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.flows import print_label, purge
+from edge_agent.flows import print_label, purge, receive
 from edge_agent.journal import rows, tasks
+from protocols import events
 from protocols.errors import Unavailable
+from protocols.messages import Token
 from tests.support.edge import PRINTED, Floor, cancel, grant
 
 SHIPMENT = "DB2026AAAA-1"
@@ -63,6 +65,11 @@ def test_a_full_card_that_forked_can_still_introduce_itself(floor: Floor) -> Non
     assert [body["reason"] for body in floor.bodies("epoch.opened")] == ["first", "fork", "first"]
 
 
+def pruned(floor: Floor) -> int:
+    gone: int = floor.write(lambda tx: purge.prune_floor(tx, floor.bench, used_bytes=0))
+    return gone
+
+
 def test_what_the_core_holds_makes_room_whatever_its_age_and_clock(floor: Floor) -> None:
     floor.clock.step(400 * purge.DAY_MS)  # a clock that was wrong for a while
     for number in range(50):
@@ -80,3 +87,28 @@ def test_what_the_core_holds_makes_room_whatever_its_age_and_clock(floor: Floor)
     assert prune(full=False) == 0
     assert prune(full=True) == 100
     assert not floor.core.full
+
+
+def test_a_clock_that_began_in_1970_makes_nothing_old(floor: Floor) -> None:
+    """A command forgotten early would be executed twice when the broker repeats it."""
+    today_ms = floor.clock.wall_ms
+    floor.clock.wall_ms = 1_000
+    command = floor.command(grant(), cmd_id="once")
+    floor.write(lambda tx: receive.receive(tx, [command], floor.bench))
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    floor.clock.wall_ms = today_ms
+    assert pruned(floor) == 0
+    assert len(floor.core.db.execute("SELECT * FROM inbox").fetchall()) == 1
+    floor.clock.step(400 * purge.DAY_MS)
+    floor.clock.mono_ms = 5_000  # switched on again after a year: nobody knows how long it was
+    assert pruned(floor) == 0
+
+
+def test_what_the_journal_has_lived_through_ages(floor: Floor) -> None:
+    floor.write(lambda tx: tx.append("task.started", events.TaskStarted("S", Token(1, 1))))
+    floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    before = floor.core.position.last
+    for _ in range(8 * 24):
+        pruned(floor)
+        floor.clock.step(3_600_000)
+    assert rows.epochs(floor.core.db)[0].base_seq == before - 1  # the newest row always stays

@@ -97,7 +97,7 @@ def test_a_core_restored_from_a_backup_gets_acknowledged_rows_again(floor: Floor
     floor.write(lambda tx: rows.set_acked(tx.db, 1, 3))
     answer = greeted(floor, welcome(have(floor, 1)))
     assert answer.route.legs == (Leg(1, FIRST, 1),)
-    floor.write(lambda tx: rows.prune(tx.db, before_ms=floor.clock.wall_ms + 1))
+    floor.write(lambda tx: rows.prune(tx.db))
     assert [e.q for e in floor.events()] == [2, 3]
 
 
@@ -149,7 +149,7 @@ def test_an_older_epoch_does_not_age_out_under_its_replay(floor: Floor) -> None:
     floor.write(lambda tx: tx.open_epoch("fork"))
     floor.write(lambda tx: rows.set_acked(tx.db, 2, tx.head.last))
     greeted(floor, welcome(have(floor, 1, 1), have(floor, floor.core.position.last, 2)))
-    floor.write(lambda tx: rows.prune(tx.db, before_ms=1 << 53))
+    floor.write(lambda tx: rows.prune(tx.db))
     parcel = floor.read(lambda db: upload.next_batch(db, "sha-1", 1, FIRST, (2, 3), 500))
     assert parcel is not None
     assert parcel.last == 3
