@@ -12,10 +12,10 @@ from cloud_core.domain.commands import StopOrder
 from cloud_core.ports import Received
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
-from cloud_core.store.engine import open_engine, sqlite_url
 from cloud_core.worker import Pace
 from protocols import codec, topics
 from protocols.messages import AgentState, Command
+from tests.support.databases import open_database
 from tests.support.http_core import HttpCore, QuietWriteBack, events, order_event, until
 
 
@@ -76,7 +76,7 @@ async def test_what_the_command_line_does_beside_a_serving_core_reaches_the_benc
             connection.execute(t.outbox.update().values(received_ms=core.clock.ms))
         quiet = core.line.states + 2  # type: ignore[attr-defined]
         await until(lambda: core.line.states >= quiet)  # type: ignore[attr-defined]
-        engine = open_engine(sqlite_url(tmp_path / "core.sqlite"))
+        engine = open_database(tmp_path)
         ports = Ports(core.clock, RandomIds(), NoLink(), QuietWriteBack())
         beside = wire(engine, key_file.load(tmp_path / "master.key"), ports, Knobs(inline=True))
         order = core.rows(t.orders)[0]["id"]

@@ -38,7 +38,8 @@ def bench(tmp_path: Path) -> CoreBench:
 def execute(bench: CoreBench, sql: str, *rows: tuple[Any, ...]) -> None:
     with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
         for row in rows or ((),):
-            con.exec_driver_sql(sql, row)
+            mark = "?" if con.dialect.name == "sqlite" else "%s"
+            con.exec_driver_sql(sql.replace("?", mark), row)
 
 
 def accepted(native: int) -> tuple[str, Any]:

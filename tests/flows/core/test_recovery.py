@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +39,7 @@ class Restored:
     def __init__(self, folder: Path) -> None:
         (folder / "before").mkdir()
         first = CoreBench(folder / "before")
-        first.engine.dispose()
-        shutil.copy(folder / "before" / "core.db", folder / "backup.db")
-        self.before = CoreBench.__new__(CoreBench)
-        self.before.__dict__.update(first.__dict__)
+        self.before = first
         self.before.online()
         self._folder = folder
 
