@@ -287,7 +287,7 @@ class EdgeNode:
         grants = [
             g
             for g in self.truth.grants.get(waybill, [])
-            if g.agent == self.name and g.shipment.startswith(label["order"])
+            if g.agent == self.name and g.order == label["order"]
         ]
         if not grants:
             seen = f"{self.name} prints {waybill}, which it was never granted"

@@ -67,6 +67,7 @@ class GrantSeen:
     shipment: str
     token: tuple[int, int]
     waybill: str
+    order: str
 
 
 Fact = tuple[str, str, str]

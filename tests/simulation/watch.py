@@ -78,7 +78,8 @@ class Wiretap:
         command = _command.decode(plain(payload))
         if command.k == "grant":
             body = _grant.decode(command.d)
-            seen = GrantSeen(topic.split("/")[2], body.shipment, tuple(body.token), body.waybill)
+            agent = topic.split("/")[2]
+            seen = GrantSeen(agent, body.shipment, tuple(body.token), body.waybill, body.order)
             known = self._truth.grants.setdefault(body.waybill, [])
             if seen not in known:
                 known.append(seen)
