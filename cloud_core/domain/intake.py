@@ -50,6 +50,19 @@ class ReceiverFields:
     encrypted_detail: str = ""
 
 
+def clean_hold(name: str, *, field: str) -> str:
+    """The name of a checkout hold, "" if none. Raises `Rejected("hold_invalid")`."""
+    text = name.strip()
+    if len(text) > MAX_NATIVE_ID_CHARS or not (not text or (text.isascii() and text.isalnum())):
+        raise Rejected(
+            "hold_invalid",
+            "预占编号不正确",
+            "this cannot be the id of a hold",
+            field=field,
+        )
+    return text
+
+
 def clean_text(text: str, max_chars: int) -> str:
     """One line of printable text, NFKC is left alone so that a rare name stays as written.
 

@@ -25,6 +25,10 @@ class Policy:
     quarantine_days: int = 30
     quarantine_kept_max: int = 10_000
     track_base_url: str = ""
+    hold_ttl_s: int = 900
+    hold_ttl_max_s: int = 3_600
+    hold_orphan_h: int = 24
+    answer_hours: int = 48
 
     def __post_init__(self) -> None:
         assert 1 <= self.offer_ttl_s <= limits.OFFER_TTL_S_MAX, self.offer_ttl_s

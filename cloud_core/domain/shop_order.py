@@ -102,6 +102,8 @@ class ShopEvent:
     remark: str = ""
     ship_deadline_ms: int | None = None
     refund_id: str = ""
+    hold: str = ""
+    """The checkout hold that the order was sold from, "" if none."""
 
 
 def fingerprint(event: ShopEvent) -> str:
@@ -114,7 +116,8 @@ def fingerprint(event: ShopEvent) -> str:
     where = event.receiver.detail_masked if event.receiver else ""
     lines = ",".join(f"{line.sku}*{line.quantity}*{line.price_fen}" for line in event.lines)
     text = f"{event.native_id}|{event.kind}|{event.amount_fen}|{event.refund_id}|{place}|{where}|"
-    return hashlib.blake2b((text + lines).encode(), digest_size=16).hexdigest()
+    named = f"|{event.hold}" if event.hold else ""
+    return hashlib.blake2b((text + lines + named).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,14 @@ def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
         ws.contacts.loaded(order_id, contacts.get(order_id))
         ws.lines.loaded(order_id, tuple(lines[order_id]) if order_id in lines else None)
     ws.stock_for({line.sku for e in events for line in e.lines})
+    _prefetch_named_holds(ws, {e.hold for e in events if e.hold})
+
+
+def _prefetch_named_holds(ws: WorkingSet, names: set[str]) -> None:
+    if names:
+        found = {hold.id: hold for hold in ws.fetch.holds_by_id(names)}
+        for name in names:
+            ws.holds.loaded(name, found.get(name))
 
 
 def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
@@ -166,6 +174,7 @@ def _create(ws: WorkingSet, incoming: IncomingOrder, caller: Caller) -> str:
         track_token=incoming.new_track_token,
         track_until_ms=ws.now_ms + ws.policy.track_days * 24 * HOUR_MS,
         flags="",
+        hold=event.hold,
     )
     order = _with_division(order, event)
     ws.add_order(order)
@@ -195,6 +204,9 @@ def _update(
         )
         ws.orders.put(changed)
         order = changed
+    if event.hold and not order.hold and order.paid_ms is None:
+        order = replace(order, hold=event.hold)
+        ws.orders.put(order)
     if _place_counts(ws, order, incoming, newer=newer):
         order = _with_division(order, event)
         ws.orders.put(order)

@@ -16,6 +16,7 @@ from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.progress import UNGRANTED, order_state, order_stop
 from cloud_core.domain.routing import Candidate, choose
 from cloud_core.domain.rows import Hold, Order, Shipment
+from cloud_core.flows.reserve import take_over
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine
@@ -32,9 +33,14 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
     ws.stock_for(sku for sku, _ in lines)
     token = Token(ws.core_epoch, shipment.token_n + 1)
+    order = ws.orders.get(shipment.order_id)
+    assert order is not None
+    taken = ""
+    if order.hold:  # the checkout hold it names becomes its own (P9)
+        taken = take_over(ws, order, shipment, hold_id(shipment.id, shipment.token_n), lines)
     if ws.recovering:  # under its old token: the bench that has it may still tell us
         return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
-    kept = _kept(ws, shipment, lines)
+    kept = taken or _kept(ws, shipment, lines)
     candidates = _candidates(ws, shipment, lines)
     available = {
         (c.warehouse, sku): ws.available(c.warehouse, sku) + (units if c.warehouse == kept else 0)
@@ -52,8 +58,6 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     if kept:
         release(ws, shipment, "moved")
     _hold(ws, shipment.id, token, choice.warehouse, lines)
-    order = ws.orders.get(shipment.order_id)
-    assert order is not None
     info = ws.master.warehouses[choice.warehouse]
     days = ws.master.transit_days(info.carrier, info.id, order.province)
     owned = replace(

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cloud_core.domain import commands as c
-from cloud_core.flows import apply_orders, record
+from cloud_core.domain import hold_commands as h
+from cloud_core.flows import apply_orders, record, reserve
 from cloud_core.flows.apply_orders import apply_shop_events
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
 from cloud_core.flows.greet import greet_agent, see_agent
@@ -31,4 +32,8 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.ImportRows: (import_rows, None),
     c.ResolveIncident: (resolve_incident, None),
     c.WaiveAgent: (waive_agent, None),
+    h.PlaceHolds: (reserve.place_holds, reserve.prefetch_place),
+    h.ConfirmHold: (reserve.confirm_hold, reserve.prefetch_confirm),
+    h.ReleaseHold: (reserve.release_hold, reserve.prefetch_release),
+    h.ExpireHolds: (reserve.expire_holds, None),
 }

@@ -12,6 +12,7 @@ from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Incident, Order, Shipment
 from cloud_core.flows.own import note, release, send_cancel, settle_order
+from cloud_core.flows.reserve import let_go
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 from protocols.messages import Token
@@ -33,6 +34,8 @@ def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = ""
     ws.trail(order.id, f"stop:{reason}", actor, source=source)
     for shipment in ws.shipments_of(order.id):
         _stop_shipment(ws, shipment, reason, actor)
+    if order.hold:
+        let_go(ws, order)
     settle_order(ws, order.id)
     stopped = ws.orders.get(order.id)
     assert stopped is not None

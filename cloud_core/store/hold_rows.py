@@ -6,9 +6,9 @@ in its very words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, and_, or_, select, text
+from sqlalchemy import Connection, exists, select, text
 
 from cloud_core.domain.rows import OutsideCheck
 from cloud_core.store import schema as t
@@ -39,17 +39,17 @@ def due_holds(connection: Connection, now_ms: int, limit: int) -> list[str]:
     return list(connection.execute(wanted.order_by(c.expires_ms, c.id).limit(limit)).scalars())
 
 
-def confirmed_before(
-    connection: Connection, before_ms: int, after: tuple[int, str], limit: int
-) -> list[tuple[int, str]]:
-    """(resolved_ms, id) of confirmed holds from `before_ms` or earlier, behind a place."""
-    c = t.hold.c
-    later = or_(c.resolved_ms > after[0], and_(c.resolved_ms == after[0], c.id > after[1]))
-    wanted = select(c.resolved_ms, c.id).where(
-        text("state = 'confirmed'"), c.resolved_ms <= before_ms, later
+def orphans(connection: Connection, before_ms: int, alarm: str, limit: int) -> list[str]:
+    """Confirmed holds from `before_ms` or earlier that no order has named and nobody was told of.
+
+    `alarm` is the kind of alarm that tells of them.
+    """
+    h, a = t.hold.c, t.alarm.c
+    told = exists().where(a.kind == alarm, a.key == h.id, a.closed_ms.is_(None))
+    wanted = select(h.id).where(
+        text("hold.state = 'confirmed'"), h.resolved_ms <= before_ms, h.shipment_id == "", ~told
     )
-    rows = connection.execute(wanted.order_by(c.resolved_ms, c.id).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+    return list(connection.execute(wanted.order_by(h.resolved_ms, h.id).limit(limit)).scalars())
 
 
 def holds_on(connection: Connection, warehouse: str, sku: str) -> list[str]:
@@ -68,17 +68,20 @@ def holds_on(connection: Connection, warehouse: str, sku: str) -> list[str]:
     return list(connection.execute(wanted.order_by(h.created_ms, h.id)).scalars())
 
 
-def forget_keys(connection: Connection, now_ms: int, limit: int) -> int:
-    """Delete up to `limit` idempotency keys that may be forgotten by `now_ms`; how many went."""
+def keys_to_forget(connection: Connection, now_ms: int, limit: int) -> list[tuple[str, str]]:
+    """Idempotency keys (scope, key) that may be forgotten by `now_ms`, oldest first."""
     c = t.seen_key.c
     old = select(c.scope, c.key).where(c.until_ms.is_not(None), c.until_ms <= now_ms)
-    gone = connection.execute(old.order_by(c.until_ms).limit(limit)).all()
-    for scope in {row[0] for row in gone}:
-        for part in parts(row[1] for row in gone if row[0] == scope):
-            connection.execute(
-                t.seen_key.delete().where(c.scope == scope, c.key.in_(part), c.until_ms <= now_ms)
-            )
-    return len(gone)
+    rows = connection.execute(old.order_by(c.until_ms).limit(limit))
+    return [(row[0], row[1]) for row in rows]
+
+
+def forget_keys(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    """Delete idempotency keys (scope, key)."""
+    c = t.seen_key.c
+    for scope in sorted({scope for scope, _ in keys}):
+        for part in parts(key for its_scope, key in keys if its_scope == scope):
+            connection.execute(t.seen_key.delete().where(c.scope == scope, c.key.in_(part)))
 
 
 def outside_check(connection: Connection, key: str) -> OutsideCheck | None:

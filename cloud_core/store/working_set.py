@@ -169,6 +169,7 @@ class WorkingSet:
         self.writes: list[Callable[[Any], None]] = []
         self.meta: dict[str, str] = {}
         self.load: dict[str, int] | None = None
+        self.places: tuple[str, ...] | None = None
         self.touched_agents: set[str] = set()
 
     # --- undo ----------------------------------------------------------------------------------

@@ -189,6 +189,7 @@ def _shop_event(event: wire.Event, channel: str, received_at_ms: int, divide: Di
         remark=intake.clean_text(order.remark, intake.MAX_REMARK_CHARS),
         ship_deadline_ms=_time_ms(order.ship_deadline, "order.ship_deadline"),
         refund_id=intake.clean_text(event.refund_id, intake.MAX_NATIVE_ID_CHARS),
+        hold=intake.clean_hold(order.hold, field="order.hold"),
     )
 
 

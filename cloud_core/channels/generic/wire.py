@@ -55,6 +55,7 @@ class Order(msgspec.Struct):
     native_status: str = ""
     lines: list[Line] = []
     receiver: Receiver | None = None
+    hold: str = ""
 
 
 class Event(msgspec.Struct):

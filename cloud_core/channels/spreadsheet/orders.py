@@ -32,6 +32,7 @@ from protocols.errors import Rejected
 ORDER_FIELDS = (
     "name", "phone", "address", "province", "city", "district", "town", "detail", "amount_yuan",
     "amount_fen", "paid_at", "updated_at", "ship_deadline", "remark", "status", "platform_token",
+    "hold",
 )  # fmt: skip
 LINE_TEXTS = ("sku", "title")
 VALUES = frozenset(
@@ -219,6 +220,7 @@ def _shop_event(
         division=division,
         remark=intake.clean_text(given.get("remark", ""), intake.MAX_REMARK_CHARS),
         ship_deadline_ms=times.get("ship_deadline"),
+        hold=intake.clean_hold(given.get("hold", ""), field=columns.header("hold")),
     )
 
 
