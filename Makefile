@@ -12,7 +12,7 @@ SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs te
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## build .venv from the hashed lock (BROWSER=1 adds chromium when root or sudo is there)
+setup: ## build .venv from the hashed lock; with root or sudo mosquitto and chromium too (BROWSER=0: no chromium)
 	@tools/setup
 
 demo: setup ## watch orders go the whole way (ORDERS=200, DEMO_EXIT=1 ends with one JSON line)
