@@ -270,10 +270,10 @@ class Session:
         if ack.fork or not journal.read(lambda db: upload.continues(db, leg.epoch_no, ack)):
             self._greet_again("fork")
             return
-        live.acked[ack.stream, leg.epoch_no] = ack.have
-        live.senders[ack.stream] = sender.acked(
-            state, ack.e, ack.have, ack.win, now_ms, rewind=ack.rewind
-        )
+        moved = sender.acked(state, ack.e, ack.have, ack.win, now_ms, rewind=ack.rewind)
+        live.senders[ack.stream] = moved
+        # What the sender believes, not the ack itself: one that comes late knows of less.
+        live.acked[ack.stream, leg.epoch_no] = moved.acked if moved.leg is leg else ack.have
         live.wake_upload[ack.stream].set()
 
     async def _execute(self, commands: list[Command]) -> None:

@@ -16,15 +16,16 @@ from edge_agent import bootstrap
 from edge_agent.agent import Agent, printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
+from edge_agent.domain import sender
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
 from edge_agent.domain.scan import ScanEvent
-from edge_agent.flows import greet, print_label, purge
+from edge_agent.flows import greet, print_label, purge, upload
 from edge_agent.flows import work as work_flow
 from edge_agent.journal import rows
 from edge_agent.settings import ScannerSetting
 from protocols import chain
-from protocols.messages import StreamHave, Welcome
+from protocols.messages import Ack, StreamHave, Welcome
 from tests.support.edge import Floor, cancel, grant
 from tests.support.edge_live import HandPrinter, live_of, ports_of, until
 
@@ -152,6 +153,27 @@ async def test_a_label_held_just_before_the_welcome_prints_after_it(
     live.write = write  # type: ignore[method-assign]
     await session._welcome(welcome)
     assert str(floor.job(SHIPMENT).job.state) == "queued"
+
+
+async def test_a_late_copy_of_an_older_ack_takes_nothing_back(
+    floor: Floor, telemetry: Floor
+) -> None:
+    """The agent would show a backlog that the core has had for hours."""
+    floor.tell(grant())
+    live = live_of(floor, telemetry, HandPrinter())
+    session = Session(live)
+    at = live.floor.position
+    live.senders["floor"] = sender.start((sender.Leg(at.epoch_no, at.epoch, 0),), 8)
+    live.welcomed = True
+
+    def ack(have: int) -> Ack:
+        held = floor.core.db.execute("SELECT hash FROM row WHERE seq=?", (have,)).fetchone()[0]
+        return Ack(1, "floor", at.epoch, have, held.hex(), 0)
+
+    session._ack(ack(at.last))
+    session._ack(ack(1))
+    await Upkeep(live, session)._remember_acks()
+    assert live.floor.read(upload.queued) == 0
 
 
 async def test_an_impatient_second_scan_before_the_tone_is_not_a_second_item(
