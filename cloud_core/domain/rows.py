@@ -239,6 +239,42 @@ class ShopCall(Struct, frozen=True, gc=False):
     answer: str = ""
 
 
+class Breaker(Struct, frozen=True, gc=False):
+    """A warehouse's breaker as `domain.breaker.BreakerState` has it; lists are JSON."""
+
+    warehouse: str
+    state: str
+    since_ms: int
+    until_ms: int | None
+    openings: int
+    counted_from_ms: int
+    because: str
+    trials: str
+    capped: int
+    forced: str
+    forced_until_ms: int | None
+    forced_by: str
+    forced_reason: str
+    version: int = 0
+
+
+class Notice(Struct, frozen=True, gc=False):
+    """One message to one robot or web hook; `id` is the idempotency key. No personal data."""
+
+    id: str
+    target: str
+    kind: str
+    warehouse: str
+    title: str
+    text: str
+    created_ms: int
+    due_ms: int
+    attempts: int = 0
+    done_ms: int | None = None
+    result: str = ""
+    answer: str = ""
+
+
 class SeenKey(Struct, frozen=True, gc=False):
     """An outside message that has had its effect (P8); may be forgotten after `until_ms`."""
 

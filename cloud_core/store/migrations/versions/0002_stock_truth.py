@@ -41,10 +41,33 @@ def _upgrade_commits() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("at_ms", _Big, nullable=False, index=True),
     )
+    still_open = sa.text("closed_ms IS NULL")
+    op.create_index(
+        "alarm_one_open", "alarm", ["kind", "key"], unique=True, sqlite_where=still_open,
+        postgresql_where=still_open,
+    )  # fmt: skip
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("CREATE SEQUENCE outbox_n")
+        for sequence, table, column in _SEQUENCES:
+            op.execute(
+                f"SELECT setval('{sequence}', (SELECT coalesce(max({column}), 0) + 1 FROM {table}),"  # noqa: S608
+                " false)"
+            )
+
+
+_SEQUENCES = (
+    ("outbox_n", "outbox", "n"),
+    ("stream_id_seq", "stream", "id"),
+    ("raw_message_id_seq", "raw_message", "id"),
+)
+"""Until now the one process counted these itself and left the sequences where they were."""
 
 
 def _downgrade_commits() -> None:
+    op.drop_index("alarm_one_open", "alarm")
     op.drop_table("commit_mark")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP SEQUENCE outbox_n")
 
 
 _HOLD_INDEXES = {
@@ -218,11 +241,65 @@ def _downgrade_routing() -> None:
 
 
 def _upgrade_breaker() -> None:
-    pass
+    op.create_table(
+        "breaker",
+        sa.Column("warehouse", sa.String(64), primary_key=True),
+        sa.Column("state", sa.String(12), nullable=False),
+        sa.Column("since_ms", _Big, nullable=False),
+        sa.Column("until_ms", _Big),
+        sa.Column("openings", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("counted_from_ms", _Big, nullable=False),
+        sa.Column("because", sa.Text, nullable=False, server_default="[]"),
+        sa.Column("trials", sa.Text, nullable=False, server_default="[]"),
+        sa.Column("capped", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("forced", sa.String(8), nullable=False, server_default=""),
+        sa.Column("forced_until_ms", _Big),
+        sa.Column("forced_by", sa.String(96), nullable=False, server_default=""),
+        sa.Column("forced_reason", sa.Text, nullable=False, server_default=""),
+        sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+    )
+    op.create_table(
+        "notify_target",
+        sa.Column("name", sa.String(48), primary_key=True),
+        sa.Column("kind", sa.String(12), nullable=False),
+        sa.Column("shown_url", sa.Text, nullable=False, server_default=""),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.Column("warehouses", sa.Text, nullable=False, server_default=""),
+        sa.Column("kinds", sa.Text, nullable=False, server_default=""),
+        sa.Column("enabled", sa.Integer, nullable=False, server_default="1"),
+        sa.Column("created_ms", _Big, nullable=False),
+    )
+    op.create_table(
+        "notice_outbox",
+        sa.Column("id", sa.String(160), primary_key=True),
+        sa.Column("target", sa.String(48), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("warehouse", sa.String(64), nullable=False, server_default=""),
+        sa.Column("title", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("created_ms", _Big, nullable=False),
+        sa.Column("due_ms", _Big, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("done_ms", _Big),
+        sa.Column("result", sa.String(16), nullable=False, server_default=""),
+        sa.Column("answer", sa.Text, nullable=False, server_default=""),
+    )
+    for name, table, column, second, where in _BREAKER_INDEXES:
+        only = sa.text(where)
+        op.create_index(name, table, [column, second], sqlite_where=only, postgresql_where=only)
 
 
 def _downgrade_breaker() -> None:
-    pass
+    for name, table, *_rest in _BREAKER_INDEXES:
+        op.drop_index(name, table)
+    for table in ("notice_outbox", "notify_target", "breaker"):
+        op.drop_table(table)
+
+
+_BREAKER_INDEXES = (
+    ("shipment_judged", "shipment", "warehouse", "ship_by_ms", "granted_ms IS NOT NULL"),
+    ("notice_open", "notice_outbox", "target", "due_ms", "done_ms IS NULL"),
+)
 
 
 def _upgrade_console() -> None:
