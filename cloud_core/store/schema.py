@@ -14,14 +14,26 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
+    Sequence,
     String,
     Table,
     Text,
     text,
 )
 
-metadata = MetaData()
+from cloud_core.store.schema_master import agent as agent
+from cloud_core.store.schema_master import carrier as carrier
+from cloud_core.store.schema_master import carrier_service as carrier_service
+from cloud_core.store.schema_master import carrier_transit as carrier_transit
+from cloud_core.store.schema_master import channel as channel
+from cloud_core.store.schema_master import freight as freight
+from cloud_core.store.schema_master import metadata as metadata
+from cloud_core.store.schema_master import rule_set as rule_set
+from cloud_core.store.schema_master import shelf_location as shelf_location
+from cloud_core.store.schema_master import sku as sku
+from cloud_core.store.schema_master import sku_barcode as sku_barcode
+from cloud_core.store.schema_master import station as station
+from cloud_core.store.schema_master import warehouse as warehouse
 
 # One column a line reads as a table; the formatter would take four lines for each index.
 # fmt: off
@@ -36,109 +48,6 @@ def _id(name: str = "id", length: int = 64) -> Column[str]:
 
 
 core_meta = Table("core_meta", metadata, _id("key"), Column("value", Text, nullable=False))
-
-# --- master data -------------------------------------------------------------------------------
-
-warehouse = Table(
-    "warehouse", metadata, _id(),
-    Column("site", String(48), nullable=False, unique=True),  # the id in lower case, on the wire
-    Column("name", Text, nullable=False),
-    Column("division", String(12), nullable=False, server_default=""),
-    Column("address", Text, nullable=False, server_default=""),
-    Column("sender_name", Text, nullable=False, server_default=""),
-    Column("sender_phone", Text, nullable=False, server_default=""),
-    Column("priority", Integer, nullable=False, server_default="100"),
-    Column("hours", Text, nullable=False, server_default=""),  # "09:00-18:00", "" = always
-    Column("carrier", String(64), nullable=False, server_default=""),  # the default carrier
-    Column("print_on", String(8), nullable=False, server_default="grant"),
-    Column("enabled", Integer, nullable=False, server_default="1"),
-    Column("capacity_per_day", Integer, nullable=False, server_default="0"),  # 0 = no limit
-    Column("cut_off", String(5), nullable=False, server_default=""),  # "16:00", "" = none
-    Column("regions", Text, nullable=False, server_default=""),  # "31|3301", "" = everywhere
-)
-agent = Table(
-    "agent", metadata, _id(),
-    Column("warehouse", String(64), ForeignKey("warehouse.id"), nullable=False),
-    Column("name", Text, nullable=False, server_default=""),
-    Column("secret_hash", Text, nullable=False, server_default=""),
-    Column("enabled", Integer, nullable=False, server_default="1"),
-)
-station = Table(
-    "station", metadata, _id(),
-    Column("agent", String(48), ForeignKey("agent.id"), nullable=False),
-    Column("name", Text, nullable=False, server_default=""),
-)
-carrier = Table(
-    "carrier", metadata, _id(),
-    Column("name", Text, nullable=False),
-    Column("kind", String(32), nullable=False, server_default="pool"),
-    Column("transit_days", Integer, nullable=False, server_default="3"),
-    Column("pattern", Text, nullable=False, server_default=""),
-)
-carrier_transit = Table(
-    "carrier_transit", metadata,
-    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
-    Column("warehouse", String(64), primary_key=True),
-    Column("province", String(12), primary_key=True),
-    Column("days", Integer, nullable=False),
-)
-carrier_service = Table(  # where a carrier delivers to; the longest region that fits counts
-    "carrier_service", metadata,
-    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
-    Column("warehouse", String(64), primary_key=True),  # "" = from every warehouse
-    Column("region", String(6), primary_key=True),  # division prefix, "" = everywhere
-    Column("served", Integer, nullable=False, server_default="1"),
-    Column("days", Integer, nullable=False, server_default="-1"),  # -1 = as the time table says
-)
-freight = Table(  # (from_g, up_to_g]: first weight and price, then price for each step begun
-    "freight", metadata,
-    Column("carrier", String(64), ForeignKey("carrier.id"), primary_key=True),
-    Column("warehouse", String(64), primary_key=True),
-    Column("region", String(6), primary_key=True),
-    Column("from_g", Integer, primary_key=True),
-    Column("up_to_g", Integer, nullable=False, server_default="0"),  # 0 = no upper end
-    Column("first_g", Integer, nullable=False),
-    Column("first_fen", Integer, nullable=False),
-    Column("step_g", Integer, nullable=False),
-    Column("step_fen", Integer, nullable=False),
-)
-rule_set = Table(  # every set of routing rules that ever ran; core_meta.rules_version runs now
-    "rule_set", metadata,
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("digest", String(32), nullable=False),
-    Column("toml", Text, nullable=False),
-    Column("applied_ms", _Big, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-)
-sku = Table(
-    "sku", metadata, _id(),
-    Column("name", Text, nullable=False),
-    Column("weight_g", Integer, nullable=False, server_default="0"),
-    Column("volume_cm3", Integer, nullable=False, server_default="0"),
-    Column("category", Text, nullable=False, server_default=""),
-    Column("serial", Integer, nullable=False, server_default="0"),
-    Column("tags", Text, nullable=False, server_default=""),  # "易碎|礼盒": routing rules ask
-)
-sku_barcode = Table(
-    "sku_barcode", metadata, _id("barcode", 128),
-    Column("sku", String(64), ForeignKey("sku.id"), nullable=False, index=True),
-)
-shelf_location = Table(
-    "shelf_location", metadata,
-    Column("warehouse", String(64), primary_key=True),
-    Column("sku", String(64), primary_key=True),
-    Column("location", Text, nullable=False),
-)
-channel = Table(
-    "channel", metadata, _id(),
-    Column("dialect", String(32), nullable=False),
-    Column("name", Text, nullable=False, server_default=""),
-    Column("config", Text, nullable=False, server_default="{}"),  # JSON: app key, mapping, options
-    Column("secrets", LargeBinary, nullable=False),  # sealed JSON list, at most two live
-    Column("write_back_url", Text, nullable=False, server_default=""),
-    Column("enabled", Integer, nullable=False, server_default="1"),
-)
 
 # --- orders ------------------------------------------------------------------------------------
 
@@ -459,6 +368,7 @@ outbox = Table(
     Column("result", String(48), nullable=False, server_default=""),
     Index("outbox_open", "agent", "received_ms", "n"),
 )
+outbox_n = Sequence("outbox_n", metadata=metadata)  # PostgreSQL: `n` in the order of commits
 shop_outbox = Table(
     "shop_outbox", metadata, _id("id", 96),  # idempotency key of the call
     Column("channel", String(64), nullable=False),
@@ -507,6 +417,8 @@ alarm = Table(
     Column("count", Integer, nullable=False, server_default="1"),
     Column("text", Text, nullable=False, server_default=""),
     Index("alarm_open", "kind", "key", "closed_ms"),
+    Index("alarm_one_open", "kind", "key", unique=True, sqlite_where=text("closed_ms IS NULL"),
+          postgresql_where=text("closed_ms IS NULL")),
 )
 api_key = Table(
     "api_key", metadata, _id(),
