@@ -21,7 +21,8 @@ from functools import cache, partial
 from sqlalchemy import Engine
 
 from cloud_core import logs
-from cloud_core.api.doors import Doors, Limits
+from cloud_core.api.doors import Console, Doors, Limits
+from cloud_core.api.ledger import Ledger, StockFeed
 from cloud_core.carriers.pool import PoolCarrier
 from cloud_core.channels.douyin import DouyinDialect
 from cloud_core.channels.generic import GenericDialect
@@ -36,7 +37,7 @@ from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest, Languages
 from cloud_core.flows.registry import FOLDS
 from cloud_core.link import LinkConfig, PahoLink, read_password
-from cloud_core.pages import tracking
+from cloud_core.pages import console, tracking
 from cloud_core.ports import (
     Carrier,
     ChannelConfig,
@@ -51,6 +52,9 @@ from cloud_core.settings import Settings
 from cloud_core.store import key_file
 from cloud_core.store.access import KeyRegister
 from cloud_core.store.channel_rows import ChannelRegister
+from cloud_core.store.console_details import ConsoleDetails
+from cloud_core.store.console_sessions import SessionRegister
+from cloud_core.store.console_views import ConsoleViews
 from cloud_core.store.divisions import load_divisions
 from cloud_core.store.engine import ServeLock, open_engine, sqlite_path
 from cloud_core.store.key_file import MasterKeys
@@ -58,6 +62,7 @@ from cloud_core.store.loop_reads import LoopReads, begin_life
 from cloud_core.store.migrate import migrate
 from cloud_core.store.sealing import Sealer
 from cloud_core.store.secret_box import SecretBox
+from cloud_core.store.stock_views import StockViews
 from cloud_core.store.views import Views
 from cloud_core.worker import Core, Pace, Reads
 from protocols.errors import PacklineError
@@ -189,6 +194,8 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         shops=shops,
         submit=committer.submit,
         pages=tracking,
+        console=_console(engine, sealer),
+        ledger=_ledger(engine, ports, knobs.policy),
         clock=ports.clock,
         limits=knobs.limits,
         on_raw=core.message_stored,
@@ -198,6 +205,27 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
         master, shops, reads,
     )  # fmt: skip
+
+
+def _ledger(engine: Engine, ports: Ports, policy: Policy) -> Ledger:
+    stock = StockViews(engine)
+    return Ledger(
+        stock,
+        StockFeed(stock, ports.clock),
+        lambda: "H" + ports.ids.command_id(ports.clock.now_ms()),
+        policy.hold_ttl_max_s,
+    )
+
+
+def _console(engine: Engine, sealer: Sealer) -> Console:
+    return Console(
+        lists=ConsoleViews(engine),
+        details=ConsoleDetails(engine),
+        sessions=SessionRegister(engine),
+        pages=console,
+        new_name=make_secret,
+        phone_hash=sealer.phone_hash,
+    )
 
 
 def carriers_of(master: Master) -> Callable[[str], Carrier]:

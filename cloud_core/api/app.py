@@ -15,7 +15,19 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_core import logs
-from cloud_core.api import channels, health, intake, master, shapes, staff, tracking
+from cloud_core.api import (
+    channels,
+    console,
+    console_sign_in,
+    health,
+    holds,
+    intake,
+    master,
+    shapes,
+    staff,
+    stock,
+    tracking,
+)
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import answer
 from protocols.errors import PacklineError, Rejected, Unavailable
@@ -42,6 +54,8 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
         redoc_url=None,
         openapi_tags=[
             {"name": "intake", "description": "订单进入 · orders come in"},
+            {"name": "stock", "description": "可售库存 · stock for shops"},
+            {"name": "holds", "description": "结账预占 · checkout holds"},
             {"name": "staff", "description": "员工与程序 · staff and programs"},
             {"name": "master", "description": "主数据 · master data"},
             {"name": "buyer", "description": "买家 · the buyer"},
@@ -51,8 +65,10 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.doors = doors
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
-    for part in (intake, staff, channels, master, tracking, health):
+    for part in (intake, stock, holds, staff, channels, master, tracking, health):
         app.include_router(part.router)
+    for pages in (console.router, console_sign_in.router, console_sign_in.lost):
+        app.include_router(pages)
     app.add_exception_handler(PacklineError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

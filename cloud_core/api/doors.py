@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from cloud_core.api.ledger import Ledger
 from cloud_core.api.metrics import Metrics
 from cloud_core.api.rates import Rates
 from cloud_core.domain.tracking import Page
@@ -15,6 +16,9 @@ from cloud_core.flows.ingest import Ingest
 from cloud_core.ports import Clock, Submit
 from cloud_core.store.access import KeyRegister
 from cloud_core.store.channel_rows import ChannelRegister
+from cloud_core.store.console_details import ConsoleDetails
+from cloud_core.store.console_sessions import SessionRegister
+from cloud_core.store.console_views import ConsoleViews
 from cloud_core.store.views import Views
 
 
@@ -47,6 +51,42 @@ class TrackingPages(Protocol):
         ...
 
 
+class ConsolePages(Protocol):
+    """Draws what staff see; `pages.console`."""
+
+    def draw(self, page: str, facts: dict[str, Any]) -> str:
+        """The document of a page."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """What every such answer carries."""
+        ...
+
+    def asset(self, name: str) -> tuple[bytes, str, str]:
+        """Bytes, media type and entity tag of a file of ours. Raises `KeyError`."""
+        ...
+
+
+SIGN_INS_PER_MIN = 10
+"""Tries to sign in from one address."""
+REFUSALS_AUDITED_PER_MIN = 60
+"""Refused sign-ins written to the audit, of all addresses together."""
+
+
+class Console:
+    """What the staff console's routes use besides the rest."""
+
+    def __init__(
+        self, *, lists: ConsoleViews, details: ConsoleDetails, sessions: SessionRegister,
+        pages: ConsolePages, new_name: Callable[[], str], phone_hash: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        """`new_name` draws 43 URL-safe random characters, `phone_hash` is the look-up's hash."""
+        self.lists, self.details, self.sessions = lists, details, sessions
+        self.pages, self.new_name, self.phone_hash = pages, new_name, phone_hash
+        self.sign_in_rates = Rates(SIGN_INS_PER_MIN)
+        self.refusal_rates = Rates(REFUSALS_AUDITED_PER_MIN)
+
+
 class Doors:
     """Everything a route may use; one per application, kept in `app.state.doors`."""
 
@@ -61,6 +101,8 @@ class Doors:
         shops: ShopDoor,
         submit: Submit,
         pages: TrackingPages,
+        console: Console,
+        ledger: Ledger,
         clock: Clock,
         limits: Limits,
         on_raw: Callable[[], None],
@@ -68,7 +110,8 @@ class Doors:
     ) -> None:
         self.views, self.keys, self.channels = views, keys, channels
         self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
-        self.shops, self.pages = shops, pages
+        self.shops, self.pages, self.console = shops, pages, console
+        self.ledger = ledger
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
         self.channel_rates = Rates(limits.channel_per_min)

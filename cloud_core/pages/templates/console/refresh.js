@@ -1,0 +1,24 @@
+// Fetches the page again while somebody looks at it and touches nothing; without it nothing is lost.
+"use strict";
+(() => {
+  const main = document.getElementById("main");
+  const seconds = Number(main && main.dataset.refresh);
+  if (!seconds) return;
+  const busy = () => {
+    const at = document.activeElement;
+    const chosen = String(window.getSelection() || "") !== "";
+    return document.hidden || chosen || (at && main.contains(at) && at !== main);
+  };
+  const again = async () => {
+    if (busy()) return;
+    const answer = await fetch(location.href, { credentials: "same-origin" });
+    if (answer.redirected) { location.reload(); return; } // the session has ended
+    if (!answer.ok || busy()) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("main");
+    if (fresh) main.replaceChildren(...fresh.childNodes);
+    const now = page.querySelector("footer time"), here = document.querySelector("footer time");
+    if (now && here) here.textContent = now.textContent;
+  };
+  setInterval(() => again().catch(() => {}), seconds * 1000);
+})();
