@@ -82,6 +82,8 @@ def _needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     return check
 
 
+StockReader = Annotated[Caller, Depends(_needs("stock"))]
+Holder = Annotated[Caller, Depends(_needs("holds"))]
 Reader = Annotated[Caller, Depends(_needs("read"))]
 Writer = Annotated[Caller, Depends(_needs("write"))]
 Admin = Annotated[Caller, Depends(_needs("admin"))]

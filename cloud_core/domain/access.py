@@ -15,8 +15,15 @@ from dataclasses import dataclass
 from protocols.errors import Rejected
 
 KEY_PREFIX = "pk_"
-SCOPES = ("read", "write", "admin")
-"""Each scope holds the ones before it."""
+SCOPES = ("stock", "holds", "read", "write", "admin")
+_HOLDS_TOO: dict[str, frozenset[str]] = {
+    "stock": frozenset({"stock"}),
+    "holds": frozenset({"stock", "holds"}),
+    "read": frozenset({"stock", "read"}),
+    "write": frozenset({"stock", "holds", "read", "write"}),
+    "admin": frozenset(SCOPES),
+}
+"""What each scope allows: `stock` and `holds` are for a shop's front end and open nothing else."""
 _KEY = re.compile(r"pk_[A-Za-z0-9_-]{43}\Z")
 _NAME_CHARS_MAX = 80
 
@@ -35,8 +42,7 @@ class ApiKey:
 
     def allows(self, scope: str) -> bool:
         """Whether the key is live and holds `scope`."""
-        rank = SCOPES.index(scope)
-        return self.revoked_ms is None and any(SCOPES.index(s) >= rank for s in self.scopes)
+        return self.revoked_ms is None and any(scope in _HOLDS_TOO[own] for own in self.scopes)
 
 
 def key_text(random_part: str) -> str:
