@@ -5,12 +5,20 @@ is what the simulation runs. `Committer` is the thin thread around it with two l
 work (event batches, order files, sweeps) never delays a light command. Nothing is answered before
 the commit. When a batch cannot be written it is replayed one by one; a command that trips an
 assertion, or any other fault of ours, fails alone (DESIGN §5).
+
+On SQLite a batch is loaded inside its write transaction (adr/0007). On PostgreSQL it is loaded
+beside other writers and every row it changes is checked again; a batch that comes too late is
+folded anew, one whose connection broke is tried again when the server is back (adr/0008).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
+import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +29,17 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from cloud_core.domain import commands as c
+from cloud_core.domain import hold_commands as h
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.ports import Carrier, Clock
-from cloud_core.store.engine import writer
+from cloud_core.store import rounds
+from cloud_core.store.engine import committing
+from cloud_core.store.failures import Failure, failure_of, is_busy, is_of_database, reason
+from cloud_core.store.guarded_writer import Chosen, GuardMissed
 from cloud_core.store.loading import SqlFetch
 from cloud_core.store.saving import save
-from cloud_core.store.snapshot import load_master, load_meta
+from cloud_core.store.snapshot import CLOCK, load_master, load_meta
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import PacklineError, Unavailable
 
@@ -40,6 +52,10 @@ HEAVY_WEIGHT_MAX = 2_000
 """Rows (orders, events) of heavy commands in one commit."""
 QUEUE_MAX = 20_000
 """Commands that may wait; above it a submit is refused as unavailable."""
+ROUNDS_MAX = 12
+"""How often a batch is folded anew because somebody else was first."""
+SERVER_BACK_S = 20.0
+"""How long a commit waits for a PostgreSQL that is gone: a restart, a fail-over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +92,13 @@ class CommitCore:
         carriers: Callable[[Master], Callable[[str], Carrier]],
         track_token: Callable[[], str],
         on_commit: Callable[[str], None] | None = None,
+        database_clock: bool = False,
     ) -> None:
-        self._engine = writer(engine)
+        self._engine = committing(engine)
+        self._guarded = engine.dialect.name == "postgresql"
+        self._database_clock = database_clock and self._guarded
+        self._jitter = random.Random()
+        self._marks_forgotten = time.monotonic()
         self._flows = flows
         self._clock = clock
         self._policy = policy
@@ -92,8 +113,8 @@ class CommitCore:
         try:
             return self._commit(commands)
         except Exception as error:
-            if len(commands) == 1:
-                return Committed([_outcome(error)])
+            if len(commands) == 1 or isinstance(error, Unavailable):
+                return Committed([_outcome(error)] * len(commands))
         results: list[Any] = []
         touched: set[str] = set()
         wake = calls = False
@@ -109,8 +130,10 @@ class CommitCore:
         return Committed(results, frozenset(touched), wake, calls)
 
     def _commit(self, commands: Sequence[Any]) -> Committed:
+        if self._guarded:
+            return self._commit_guarded(commands)
         for attempt in Retrying(
-            retry=retry_if_exception(_is_busy),
+            retry=retry_if_exception(is_busy),
             stop=stop_after_attempt(3),
             reraise=True,
             wait=wait_random_exponential(multiplier=0.05, max=1),
@@ -121,12 +144,81 @@ class CommitCore:
 
     def _transact(self, commands: Sequence[Any]) -> Committed:
         with self._engine.connect() as connection, connection.begin() as transaction:
-            ws = self._working_set(connection)
-            self._prefetch(ws, commands)
-            results = [self._fold(ws, command) for command in commands]
+            ws, results = self._folded(connection, commands)
             save(connection, ws)
             self._on_commit("before_commit")
             transaction.commit()
+        return self._done(ws, results)
+
+    def _commit_guarded(self, commands: Sequence[Any]) -> Committed:
+        """Rounds until nobody was first. Raises `Unavailable` when the server stays away."""
+        chosen: Chosen = {}
+        lost_since: float | None = None
+        missed = 0
+        while True:
+            mark, done = secrets.token_hex(16), None
+            try:
+                done = rounds.transact(
+                    self._engine, lambda con: self._folded(con, commands),
+                    mark=mark, chosen=chosen, on_commit=self._on_commit,
+                )  # fmt: skip
+            except GuardMissed as error:
+                missed += 1
+                _union(chosen, error.chosen)
+                if missed >= ROUNDS_MAX:
+                    raise
+            except rounds.OutcomeUnknown as error:
+                done = self._settled(mark, error)
+            except Exception as error:
+                failure = failure_of(error)
+                if failure is Failure.FAULT:
+                    raise
+                if failure is Failure.LOST:
+                    lost_since = self._wait_for_server(lost_since, error)
+                    continue
+                missed += 1
+                if missed >= ROUNDS_MAX:
+                    raise
+            if done is not None:
+                self._forget_marks()
+                return self._done(*done)
+            if missed > 1:
+                time.sleep(self._jitter.uniform(0, 0.002 * missed))
+
+    def _settled(self, mark: str, error: rounds.OutcomeUnknown) -> rounds.Folded | None:
+        """What a commit of unknown outcome came to; None when it did not happen."""
+        folded: rounds.Folded = error.args[0]
+        since: float | None = None
+        while True:
+            try:
+                happened = rounds.was_committed(self._engine, mark, folded[0].now_ms)
+                return folded if happened else None
+            except Exception as again:
+                if failure_of(again) is not Failure.LOST:
+                    raise
+                since = self._wait_for_server(since, again)
+
+    def _wait_for_server(self, since: float | None, error: Exception) -> float:
+        """Sleep a moment; since when it is gone. Raises `Unavailable` after `SERVER_BACK_S`."""
+        now = time.monotonic()
+        since = now if since is None else since
+        if now - since > SERVER_BACK_S:
+            raise Unavailable("database", "数据库暂时不可用", reason(error)) from error
+        time.sleep(self._jitter.uniform(0.02, min(0.5, 0.05 + (now - since) / 4)))
+        return since
+
+    def _forget_marks(self) -> None:
+        if time.monotonic() - self._marks_forgotten > rounds.KEEP_MARKS_MS / 2_000:
+            self._marks_forgotten = time.monotonic()
+            with contextlib.suppress(DBAPIError):  # next time, then; this commit is done
+                rounds.forget_marks(self._engine)
+
+    def _folded(self, connection: Connection, commands: Sequence[Any]) -> rounds.Folded:
+        ws = self._working_set(connection)
+        self._prefetch(ws, commands)
+        return ws, [self._fold(ws, command) for command in commands]
+
+    def _done(self, ws: WorkingSet, results: list[Any]) -> Committed:
         self._on_commit("after_commit")
         if "master_version" in ws.meta:
             self._master = None
@@ -136,13 +228,14 @@ class CommitCore:
 
     def _working_set(self, connection: Connection) -> WorkingSet:
         meta = load_meta(connection)
+        now_ms = int(meta[CLOCK]) if self._database_clock else self._clock.now_ms()
         version = int(meta.get("master_version", "0"))
         if self._master is None or self._master.version != version:
             self._master = load_master(connection, version)
         fetch = SqlFetch(connection)
         ws = WorkingSet(
             fetch,
-            now_ms=self._clock.now_ms(),
+            now_ms=now_ms,
             core_epoch=int(meta["core_epoch"]),
             recovering=meta.get("recovering") == "1",
             master=self._master,
@@ -183,9 +276,15 @@ def weight(command: Any) -> int:
         return 1 + len(command.orders)
     if isinstance(command, c.ImportRows):
         return 1 + len(command.values)
-    if isinstance(command, c.Sweep):
+    if isinstance(command, c.Sweep | h.ExpireHolds):
         return command.limit
+    if isinstance(command, h.PlaceHolds) and len(command.holds) > _LIGHT_HOLDS:
+        return len(command.holds)
     return 0
+
+
+_LIGHT_HOLDS = 8
+"""Baskets a light command may hold; more go with the heavy ones."""
 
 
 class InlineCommitter:
@@ -323,16 +422,15 @@ def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_result(result)
 
 
-def _is_busy(error: BaseException) -> bool:
-    """A lock or serialisation failure: the same batch may succeed in a moment."""
-    if not isinstance(error, DBAPIError):
-        return False
-    text = str(error.orig)
-    return "locked" in text or "40001" in text or "40P01" in text or "deadlock" in text
+def _union(chosen: Chosen, more: Chosen) -> None:
+    for table, keys in more.items():
+        chosen.setdefault(table, set()).update(keys)
 
 
 def _outcome(error: Exception) -> Exception:
     """What the caller of a command gets whose commit failed."""
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, GuardMissed):
+        return Unavailable("contended", "数据正被频繁修改，请重试", str(error))
+    if not is_of_database(error):
         return error
-    return Unavailable("database", "数据库暂时不可用", str(error.orig)[:200])
+    return Unavailable("database", "数据库暂时不可用", reason(error))

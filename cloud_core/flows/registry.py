@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cloud_core.domain import breaker_commands as b
 from cloud_core.domain import commands as c
 from cloud_core.domain import hold_commands as h
 from cloud_core.flows import apply_orders, record, reserve
@@ -12,14 +13,21 @@ from cloud_core.flows.apply_orders import apply_shop_events
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
 from cloud_core.flows.greet import greet_agent, see_agent
 from cloud_core.flows.import_master import import_rows
+from cloud_core.flows.notify import settle_notice
 from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
 from cloud_core.flows.stop import stop_order
 from cloud_core.flows.sweep import sweep
-from cloud_core.flows.take_in import quarantine_input, resolve_incident, store_raw
+from cloud_core.flows.take_in import (
+    prefetch_raw,
+    quarantine_input,
+    resolve_incident,
+    store_raw,
+)
+from cloud_core.flows.trip import force_breaker, judge_breakers
 
 FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
-    c.StoreRaw: (store_raw, None),
+    c.StoreRaw: (store_raw, prefetch_raw),
     c.ApplyShopEvents: (apply_shop_events, apply_orders.prefetch),
     c.QuarantineInput: (quarantine_input, None),
     c.StopOrder: (stop_order, None),
@@ -32,6 +40,9 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.ImportRows: (import_rows, None),
     c.ResolveIncident: (resolve_incident, None),
     c.WaiveAgent: (waive_agent, None),
+    b.JudgeBreakers: (judge_breakers, None),
+    b.ForceBreaker: (force_breaker, None),
+    b.SettleNotice: (settle_notice, None),
     h.PlaceHolds: (reserve.place_holds, reserve.prefetch_place),
     h.ConfirmHold: (reserve.confirm_hold, reserve.prefetch_confirm),
     h.ReleaseHold: (reserve.release_hold, reserve.prefetch_release),

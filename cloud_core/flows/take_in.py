@@ -8,17 +8,21 @@ from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 
 
+def prefetch_raw(ws: WorkingSet, commands: list[StoreRaw]) -> None:
+    """Say how many messages may be new, so that their numbers are drawn together."""
+    ws.new_raw = len(commands)
+
+
 def store_raw(ws: WorkingSet, command: StoreRaw) -> StoredRaw:
     """Store a message once; the same bytes again are the same row."""
     key = (command.channel, command.digest)
     known = ws.raw_ids.get(key) or ws.fetch.raw_id(*key)
     if known is not None:
         return StoredRaw(known, duplicate=True)
-    ws.next_raw_id = (ws.next_raw_id or ws.fetch.max_raw_id()) + 1
-    ws.raw_ids[key] = ws.next_raw_id
+    raw_id = ws.raw_ids[key] = ws.take_raw_id()
     ws.appended.append(
         RawMessage(
-            ws.next_raw_id,
+            raw_id,
             command.channel,
             command.kind,
             command.digest,
@@ -28,7 +32,7 @@ def store_raw(ws: WorkingSet, command: StoreRaw) -> StoredRaw:
             command.source,
         )
     )
-    return StoredRaw(ws.next_raw_id, duplicate=False)
+    return StoredRaw(raw_id, duplicate=False)
 
 
 def quarantine_input(ws: WorkingSet, command: QuarantineInput) -> None:

@@ -20,6 +20,13 @@ class DueFetch:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.alone = connection.dialect.name == "sqlite"
+        """Whether nobody else can write while this transaction lasts."""
+
+    def draw(self, sequence: str, count: int) -> list[int]:
+        """The next `count` numbers of a sequence, for databases with several writers."""
+        every = f"SELECT nextval('{sequence}') FROM generate_series(1, {count:d})"  # noqa: S608
+        return list(self.connection.exec_driver_sql(every).scalars())
 
     def due_offers(self, now_ms: int, limit: int) -> list[str]:
         """Shipments whose offer deadline has passed, earliest first."""

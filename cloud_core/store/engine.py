@@ -26,6 +26,11 @@ CHECKPOINT_PAGES = 8_000
 """WAL pages (32 MB) between checkpoints. A commit of 1,500 orders fills more than SQLite's default
 of 1,000, so each would copy its pages to the database as well: a fifth of the orders a second."""
 _WRITES = "packline_writes"
+_ALIVE = {
+    "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}  # fmt: skip
+"""A peer that vanished without a word is noticed within half a minute (libpq's options)."""
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -54,7 +59,7 @@ def sqlite_path(url: str) -> Path | None:
 def open_engine(url: str) -> Engine:
     """An engine on `url`; the file's folder must exist. Raises nothing until first used."""
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(_with_driver(url), pool_pre_ping=True)
+        return create_engine(_with_driver(url), pool_pre_ping=True, connect_args=dict(_ALIVE))
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
 
     @event.listens_for(engine, "connect")
@@ -80,6 +85,29 @@ def writer(engine: Engine) -> Engine:
     between (SQLITE_BUSY_SNAPSHOT); taking the lock first makes it wait instead of fail.
     """
     return engine.execution_options(**{_WRITES: True})
+
+
+_COMMIT_OPTIONS = (
+    # Commits look rows up by key. A plan made while a table was empty must not read it whole later.
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off "
+    # Nobody waits for a commit whose process has stopped in the middle of it.
+    f"-c lock_timeout={BUSY_MS} -c idle_in_transaction_session_timeout=30000"
+)
+
+
+def committing(engine: Engine) -> Engine:
+    """An engine for the write queue beside `engine`; closed when that is disposed of.
+
+    On PostgreSQL it has a connection of its own, whose plans are those of commits and which is not
+    tried before each use: a commit whose connection broke is tried again anyway.
+    """
+    if engine.dialect.name == "sqlite":
+        return writer(engine)
+    own = create_engine(
+        engine.url, pool_size=1, connect_args={"options": _COMMIT_OPTIONS, **_ALIVE}
+    )
+    event.listen(engine, "engine_disposed", lambda _engine: own.dispose())
+    return own
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
+from cloud_core.store import schema_breaker as b
 from cloud_core.store.due import DueFetch
 from cloud_core.store.reading import R, many, one, parts, selecting
 
@@ -24,6 +25,8 @@ _OUTBOX = selecting(t.outbox, r.OutboxRow)
 _CALL = selecting(t.shop_outbox, r.ShopCall)
 _SEEN = selecting(t.seen_key, r.SeenKey)
 _ALARM = selecting(t.alarm, r.Alarm)
+_BREAKER = selecting(b.breaker, r.Breaker)
+_NOTICE = selecting(b.notice_outbox, r.Notice)
 _LINE = selecting(t.order_line, r.OrderLine)
 _SHIP_LINE = selecting(t.shipment_line, r.ShipmentLine)
 
@@ -102,6 +105,14 @@ class SqlFetch(DueFetch):
         return self._one(
             _SEEN.where(t.seen_key.c.scope == key[0], t.seen_key.c.key == key[1]), r.SeenKey
         )
+
+    def breaker(self, key: str) -> r.Breaker | None:
+        """A warehouse's breaker."""
+        return self._one(_BREAKER.where(b.breaker.c.warehouse == key), r.Breaker)
+
+    def notice(self, key: str) -> r.Notice | None:
+        """A notice by its idempotency key."""
+        return self._one(_NOTICE.where(b.notice_outbox.c.id == key), r.Notice)
 
     def alarm(self, key: tuple[str, str]) -> r.Alarm | None:
         """The open alarm of (kind, key)."""
@@ -324,10 +335,18 @@ class SqlFetch(DueFetch):
         ]
 
     def free_waybills(self, carrier: str, behind: str, limit: int) -> list[r.Waybill]:
-        """The next free numbers of a carrier behind a number, in order."""
+        """The next free numbers of a carrier behind a number, in order.
+
+        Beside other writers: those nobody else is drawing from, kept until the commit; waits for
+        the others only when there are no more.
+        """
         c = t.waybill.c
         free = _WAYBILL.where(c.carrier == carrier, c.state == "free", c.number > behind)
-        return self._many(free.order_by(c.number).limit(limit), r.Waybill)
+        free = free.order_by(c.number).limit(limit)
+        if self.alone:
+            return self._many(free, r.Waybill)
+        found = self._many(free.with_for_update(skip_locked=True), r.Waybill)
+        return found or self._many(free.with_for_update(), r.Waybill)
 
     def agent_load(self) -> dict[str, int]:
         """Open shipments per agent."""

@@ -14,12 +14,22 @@ from cloud_core.domain.master import (
 from cloud_core.domain.master_data import CarrierService, FreightBand
 from cloud_core.store import schema as t
 
+CLOCK = ":clock"
+"""Where `load_meta` puts the database's own time, in milliseconds as text."""
+_META = select(t.core_meta.c.key, t.core_meta.c.value)
+_META_AND_CLOCK = (
+    "SELECT key, value FROM core_meta UNION ALL "
+    "SELECT ':clock', (extract(epoch FROM clock_timestamp()) * 1000)::bigint::text"
+)
+
 
 def load_meta(connection: Connection) -> dict[str, str]:
-    """The core's own facts: core_epoch, recovering, master_version…"""
-    return {
-        row[0]: row[1] for row in connection.execute(select(t.core_meta.c.key, t.core_meta.c.value))
-    }
+    """The core's own facts: core_epoch, recovering, master_version…; on PostgreSQL its time."""
+    if connection.dialect.name == "sqlite":
+        found = connection.execute(_META)
+    else:
+        found = connection.exec_driver_sql(_META_AND_CLOCK)
+    return {row[0]: row[1] for row in found}
 
 
 def load_master(connection: Connection, version: int) -> Master:

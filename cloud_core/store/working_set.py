@@ -18,10 +18,12 @@ from cloud_core.domain.policy import Policy
 from cloud_core.domain.rows import (
     AgentState,
     Alarm,
+    Breaker,
     Contact,
     Hold,
     Milestone,
     Movement,
+    Notice,
     Order,
     OrderLine,
     OriginRow,
@@ -85,6 +87,24 @@ class Rows(Generic[R]):
         """Every row in memory."""
         return [row for row in self._now.values() if row is not None]
 
+    def stored(self, key: Any) -> R | None:
+        """The row as it was loaded; None if there was none or nobody asked."""
+        return self._stored.get(key)
+
+    def pairs(self) -> tuple[list[R], list[tuple[R, R]]]:
+        """(new rows, changed rows beside what was loaded), each key once."""
+        new: list[R] = []
+        changed: list[tuple[R, R]] = []
+        for key, row in self._now.items():
+            old = self._stored[key]
+            if row is None or row is old:
+                continue
+            if old is None:
+                new.append(row)
+            else:
+                changed.append((old, row))
+        return new, changed
+
     def changes(self) -> tuple[list[R], list[R]]:
         """(new rows, changed rows), each key once."""
         new: list[R] = []
@@ -139,6 +159,8 @@ class WorkingSet:
         self.outbox: Rows[OutboxRow] = Rows(lambda r: r.id, fetch.outbox, undo)
         self.shop_calls: Rows[ShopCall] = Rows(lambda r: r.id, fetch.shop_call, undo)
         self.seen: Rows[SeenKey] = Rows(lambda r: (r.scope, r.key), fetch.seen, undo)
+        self.breakers: Rows[Breaker] = Rows(lambda r: r.warehouse, fetch.breaker, undo)
+        self.notices: Rows[Notice] = Rows(lambda r: r.id, fetch.notice, undo)
         self.alarms: Rows[Alarm] = Rows(lambda r: (r.kind, r.key), fetch.alarm, undo)
         self.lines: Rows[tuple[OrderLine, ...]] = Rows(
             lambda r: r[0].order_id, fetch.order_lines, undo
@@ -154,6 +176,7 @@ class WorkingSet:
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
         self._stock_loaded: set[str] = set()
+        self.took: set[tuple[str, str]] = set()
         self.appended: list[Any] = []
         self.processed_raw: list[int] = []
         self.purged_raw: list[int] = []
@@ -161,6 +184,8 @@ class WorkingSet:
         self.origins: dict[OriginRow, bool] = {}
         self.replay_goals: dict[str, dict[str, int]] = {}
         self.next_raw_id = 0
+        self._raw_ids_drawn: list[int] = []
+        self.new_raw = 1
         self.raw_ids: dict[tuple[str, str], int] = {}
         self.resolved_incidents: list[tuple[int, str]] = []
         self.wake_parked = False
@@ -275,6 +300,8 @@ class WorkingSet:
     ) -> Stock:
         """Change one stock row and write the movement that explains it."""
         row = self.stock_at(warehouse, sku) or Stock(warehouse, sku)
+        if held > 0:
+            self.took.add((warehouse, sku))
         row = replace(
             row,
             shelf=row.shelf + shelf,
@@ -289,9 +316,9 @@ class WorkingSet:
         return row
 
     def _take_n(self) -> int:
-        """The next creation number of a command."""
+        """The next creation number of a command; beside other writers the save draws it."""
         if self._next_n is None:
-            self._next_n = self.fetch.max_outbox_n() + 1
+            self._next_n = self.fetch.max_outbox_n() + 1 if self.fetch.alone else 0
         self._next_n += 1
         return self._next_n - 1
 
@@ -299,10 +326,21 @@ class WorkingSet:
 
     def take_stream_id(self) -> int:
         """The id of a stream epoch that is seen for the first time."""
+        if not self.fetch.alone:
+            return self.fetch.draw("stream_id_seq", 1)[0]
         if self._next_stream_id is None:
             self._next_stream_id = self.fetch.max_stream_id() + 1
         self._next_stream_id += 1
         return self._next_stream_id - 1
+
+    def take_raw_id(self) -> int:
+        """The id of a message that is kept for the first time."""
+        if self.fetch.alone:
+            self.next_raw_id = (self.next_raw_id or self.fetch.max_raw_id()) + 1
+            return self.next_raw_id
+        if not self._raw_ids_drawn:
+            self._raw_ids_drawn = self.fetch.draw("raw_message_id_seq", self.new_raw)[::-1]
+        return self._raw_ids_drawn.pop()
 
     def clock_offsets(self, agent: str) -> dict[int, int]:
         """Server minus boot-time milliseconds per boot counter of an agent."""
