@@ -25,6 +25,7 @@ BENCHES = {
     "journal": "bytes an agent writes per event",
     "stored": "events from four agents stored and acknowledged over mosquitto and NATS",
     "applied": "events from four agents applied to orders",
+    "routing": "warehouse and carrier chosen by rules, without a database",
     "station": "a scan's way to the printer, an agent's memory and start",
 }
 QUIET_CORES = 0.2

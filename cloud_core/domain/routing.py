@@ -50,6 +50,10 @@ PARKED_ZH = {
     "unreachable": "能发货的仓库全部离线",
     "no_answer": "仓库未按时接单，等待重试",
     "rejected": "有货的仓库均已拒单",
+    "capacity": "有货的仓库今日产能已满",
+    "breaker": "有货的仓库熔断中",
+    "no_carrier": "没有承运商从有货的仓库送达该地区",
+    "rule": "路由规则排除了有货的仓库",
     "recovering": "系统恢复中，等待各仓补传",
     "division": "收货地址需要人工确认",
 }
