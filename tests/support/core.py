@@ -78,24 +78,32 @@ class CoreBench:
     """Two warehouses, one agent each, stock and waybill numbers; commands commit at once."""
 
     def __init__(self, folder: Path, *, policy: Policy | None = None) -> None:
+        self.folder = folder
         self.engine: Engine = open_database(folder, "core.db")
         t.metadata.create_all(self.engine)
         self.clock = SetClock()
         self.touched: set[str] = set()
         self._fill()
-        self.core = CommitCore(
-            self.engine,
-            {kind: Flow(fold, prefetch) for kind, (fold, prefetch) in FOLDS.items()},
-            self.clock,
-            policy or Policy(),
-            lambda master: lambda carrier: PoolCarrier(),
-            iter(f"t-attached-{n}" for n in range(10_000)).__next__,
-        )
+        self.policy = policy or Policy()
+        self.core = self.another_core(self.engine)
         self.committer = InlineCommitter(self.core, self._done)
         self.agents = {
             "hz-a": FloorAgent("hz-a", "hz01"),
             "sz-a": FloorAgent("sz-a", "sz01", epoch="00000000000000bb"),
         }
+
+    def another_core(self, engine: Engine, **changed: Flow) -> CommitCore:
+        """A core on the same database; `changed` flows go by the name of their command."""
+        flows = {kind: Flow(fold, prefetch) for kind, (fold, prefetch) in FOLDS.items()}
+        flows |= {kind: changed[kind.__name__] for kind in FOLDS if kind.__name__ in changed}
+        return CommitCore(
+            engine,
+            flows,
+            self.clock,
+            self.policy,
+            lambda master: lambda carrier: PoolCarrier(),
+            iter(f"t-attached-{n}" for n in range(10_000)).__next__,
+        )
 
     def _done(self, done: Committed) -> None:
         self.touched |= done.touched_agents

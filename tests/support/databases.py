@@ -33,18 +33,18 @@ _EMPTY = (
 class _Pool:
     """The PostgreSQL databases of one test process."""
 
-    def __init__(self) -> None:
+    def __init__(self, admin: str = "") -> None:
         self._free: list[str] = []
         self._made = 0
-        self._admin = ""
+        self._admin = admin
         self._template = ""
 
     def take(self) -> str:
         """The URL of an empty database at the newest schema."""
         if self._free:
             return self._free.pop()
-        if not self._admin:
-            self._admin = postgres.server_url()
+        if not self._template:
+            self._admin = self._admin or postgres.server_url()
             self._template = f"packline_template_{os.getpid()}"
             postgres.execute(self._admin, f"CREATE DATABASE {self._template}")
             engine = open_engine(self._named(self._template))
@@ -81,9 +81,15 @@ _opened: list[Engine] = []
 
 
 @contextmanager
-def running_on(kind: str) -> Iterator[str]:
-    """Within this every core opened by `tests/support` stands on `kind`. Raises `NoServer`."""
-    global _kind
+def running_on(kind: str, server: str = "") -> Iterator[str]:
+    """Within this every core opened by `tests/support` stands on `kind`.
+
+    `server` is the administrator's URL of a server of one's own. Raises `NoServer`.
+    """
+    global _kind, _pool
+    shared = _pool
+    if server:
+        _pool = _Pool(server)
     if kind == "postgresql":
         _pool.give_back(_pool.take())
     _kind = kind
@@ -97,6 +103,7 @@ def running_on(kind: str) -> Iterator[str]:
         for url in _taken.values():
             _pool.give_back(url)
         _taken.clear()
+        _pool = shared
 
 
 def url_of(folder: Path, file: str = "core.sqlite") -> str:

@@ -30,6 +30,7 @@ _SETTINGS = (
     "listen_addresses=", "max_connections=100", "shared_buffers=64MB", "autovacuum=off",
     "wal_level=minimal", "max_wal_senders=0", "max_wal_size=256MB",
 )  # fmt: skip
+POWER_CUT = signal.SIGQUIT
 _START_S = 20.0
 # The server outlives the test process that started it, but never the run: the shell waits for
 # the owner's end. $1 is the owner, the rest the command.
@@ -116,7 +117,7 @@ class PostgresServer:
         return None
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT is a fast shutdown, SIGQUIT as if the power had failed."""
+        """End it: SIGINT is a fast shutdown, `POWER_CUT` as if the power had failed."""
         pid = self.pid
         if pid is None:
             return
@@ -125,6 +126,10 @@ class PostgresServer:
         deadline = time.monotonic() + _START_S
         while _runs(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
+
+    def remove(self) -> None:
+        """Delete the cluster of a server that has stopped."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def server_url() -> str:
@@ -161,8 +166,9 @@ def end_of_run() -> None:
         return
     folder = Path(os.environ[FOLDER_VARIABLE])
     if folder.exists():
-        PostgresServer(folder).stop(signal.SIGQUIT)
-        shutil.rmtree(folder, ignore_errors=True)
+        server = PostgresServer(folder)
+        server.stop(POWER_CUT)
+        server.remove()
 
 
 @contextlib.contextmanager
