@@ -46,7 +46,7 @@ def set_up(level: str = "info", form: str = "json") -> None:
     logging.basicConfig(level=_LEVELS[level], handlers=[handler], force=True)
     # Access lines of every request say nothing our own canonical line does not.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    for name in ("httpx", "alembic"):
+    for name in ("httpx", "httpcore", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -202,6 +202,67 @@ class SheetReader(Protocol):
         ...
 
 
+# --- people far away ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyTarget:
+    """One robot, web hook or log that hears notices; what is secret in it is never printed.
+
+    `style` is `markdown` or `text`; `mobiles` are the phones a robot mentions.
+    """
+
+    name: str
+    kind: str
+    url: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+    mobiles: tuple[str, ...] = field(default=(), repr=False)
+    style: str = "markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What a person is told; `id` is the idempotency key. No personal data."""
+
+    id: str
+    kind: str
+    warehouse: str
+    title: str
+    text: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyAnswer:
+    """Whether the other side took it; if not, `wait_s` is the least time it wants to be let be."""
+
+    done: bool
+    text: str
+    wait_s: float = 0.0
+
+
+class Notifier(Protocol):
+    """Tells people. Real: log, signed web hook, DingTalk robot, WeCom robot."""
+
+    kind: str
+    per_min: int
+    """Messages that one target takes in any minute."""
+
+    async def send(self, target: NotifyTarget, notice: Notification) -> NotifyAnswer:
+        """Deliver one message. Never raises for what the other side or the line does."""
+        ...
+
+
+class HttpPost(Protocol):
+    """One HTTP POST without redirects. Real: httpx; it keeps addresses out of every text."""
+
+    async def __call__(
+        self, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
+        """(status, the beginning of the answer). Raises `Unavailable("notify_unreachable")`."""
+        ...
+
+
 # --- carriers ----------------------------------------------------------------------------------
 
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cloud_core.domain.breaker_words import Happening, words_of
-from cloud_core.domain.policy import HOUR_MS
 
+HOUR_MS = 3_600_000
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
 FORCE_MODES = ("open", "closed", "auto")
 _OPENINGS_MAX = 60

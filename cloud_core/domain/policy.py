@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cloud_core.domain.breaker import BreakerPolicy
 from protocols import limits
 
 HOUR_MS = 3_600_000
@@ -25,6 +26,7 @@ class Policy:
     quarantine_days: int = 30
     quarantine_kept_max: int = 10_000
     track_base_url: str = ""
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     hold_ttl_s: int = 900
     hold_ttl_max_s: int = 3_600
     hold_orphan_h: int = 24
