@@ -40,6 +40,9 @@ class Books:
             if node.name in quiet:
                 self._beeps(node)
                 self._parcels(node)
+        waiting = self.checker.one("SELECT count(*) FROM raw_message WHERE processed_ms IS NULL")
+        if not waiting and not self.world.restores:
+            self.checker.nobody_missing()
         for warehouse in sorted({node.warehouse for node in self.world.nodes}):
             agents = {node.name for node in self.world.nodes if node.warehouse == warehouse}
             if agents <= quiet:
@@ -73,7 +76,7 @@ class Books:
             if have[fact] + self.truth.forgiven[fact] < beeps:
                 raise Violation("P1", f"{fact}: {beeps} ok tones, {have[fact]} events")
             if have[fact] > tries:
-                raise Violation("P2", f"{fact}: {tries} scans, {have[fact]} events")
+                raise Violation("P2", f"{fact}: {tries} times scanned, {have[fact]} events")
 
     def _parcels(self, node: EdgeNode) -> None:
         """Each parcel whose hand-over was answered ok is in the core (P1)."""
@@ -135,4 +138,7 @@ class Books:
             there = self.world.shelves[warehouse][row["sku"]] + totes[row["sku"]]
             if row["shelf"] + row["picked"] != there:
                 seen = f"core counts {row['shelf']} + {row['picked']} picked, there are {there}"
+                raise Violation("P2", f"{warehouse} {row['sku']}: {seen}")
+            if row["picked"] > totes[row["sku"]]:
+                seen = f"core counts {row['picked']} picked, {totes[row['sku']]} lie in totes"
                 raise Violation("P2", f"{warehouse} {row['sku']}: {seen}")

@@ -293,12 +293,12 @@ class EdgeNode:
             seen = f"{self.name} prints {waybill}, which it was never granted"
             self.truth.broken(Violation("P4", seen))
             return
-        fence = self.read(lambda db: fences.of(db, grants[0].shipment))
+        shipment = grants[0].shipment
+        told = self.truth.fences.get((self.name, shipment), (0, 0))
+        fence = max(self.read(lambda db: fences.of(db, shipment)), Token(*told))
         token = max(Token(*grant.token) for grant in grants)
         if token < fence:
-            seen = (
-                f"{self.name} prints {waybill} of {grants[0].shipment} under {token} below {fence}"
-            )
+            seen = f"{self.name} prints {waybill} of {shipment} under {token} below {fence}"
             self.truth.broken(Violation("P4", seen))
 
     def _came_out(self, data: bytes) -> None:

@@ -53,8 +53,8 @@ class Nemesis:
             "printer_mute": lambda n: self._printer(n, "mute", True),
             "printer_reset": lambda n: setattr(n.printer, "next_reset", True),
             "printer_line_died": lambda n: setattr(n.printer, "next_line_dies", True),
-            "card_wiped": self.world.wipe_card,
-            "card_restored": self.world.restore_card,
+            "card_wiped": lambda n: self._at_work(n, self.world.wipe_card),
+            "card_restored": lambda n: self._at_work(n, self.world.restore_card),
             "card_cloned": self.world.clone_card,
             "bad_payload": self.world.bad_payload,
             "wrong_agent": self.world.wrong_agent,
@@ -86,6 +86,15 @@ class Nemesis:
     def _note_flight(self, node: EdgeNode) -> None:
         if node.up and node.agent is not None and node.agent.live.senders["floor"].flights:
             self.world.truth.reached("agent_died_between_send_and_ack")
+
+    def _at_work(self, node: EdgeNode, act: Callable[[EdgeNode], None], looks: int = 240) -> None:
+        """A card dies of being written: when somebody is at work there, within some hours."""
+        if self.healing:
+            return
+        if node.busy or not looks:
+            act(node)
+        else:
+            self._later(60.0, lambda: self._at_work(node, act, looks - 1))
 
     def _boot_without_core(self, node: EdgeNode) -> None:
         self.world.broker.cut(node.name)

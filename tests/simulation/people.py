@@ -27,7 +27,17 @@ if TYPE_CHECKING:
 SHIFT_HOURS = 10.0
 WORK = (TaskState.GRANTED, TaskState.PICKING, TaskState.PACKED)
 PATIENCE_S = 240.0
-NOISE = ("6999999999999", "HELLO", "x" * 10_000, "\x1b[A\x00", "N00001", "$$NOPE", "LOAD-")
+NOISE = (
+    "6999999999999",
+    "HELLO",
+    "x" * 10_000,
+    "\x1b[A\x00",
+    "N00001",
+    "$$NOPE",
+    "LOAD-",
+    "10000004321",
+)
+"""Codes that mean nothing here; the last is a telephone number, which must go no further (P12)."""
 
 
 class Person:
@@ -142,18 +152,17 @@ class Person:
             self.node.shelf[sku] -= 1
 
     async def _item(self, task: Task, sku: str) -> Answer | None:
-        """One item under the scanner, perhaps twice because the trigger bounced."""
+        """One item under the scanner; a trigger that bounces is no second try."""
         fact = (self.node.name, task.shipment, sku)
         self.truth.tries[fact] += 1
         answer = await self._scan(barcode(sku))
         if answer is not None and answer.tone == "ok":
-            self.truth.beeps[fact] += 1
+            self.truth.ok_tone(fact)
         if self.rng.random() < self.plan.double_scan:
             await asyncio.sleep(self.rng.uniform(0.05, 0.3))
-            self.truth.tries[fact] += 1
             again = await self._raw_scan(barcode(sku))
             if again is not None and again.tone == "ok":
-                self.truth.beeps[fact] += 1
+                self.truth.ok_tone(fact)
         return answer
 
     async def _distractions(self, task: Task) -> None:

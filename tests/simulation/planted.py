@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -25,22 +24,27 @@ from cloud_core.domain.commands import ApplyShopEvents, RecordBatch
 from cloud_core.flows import apply_orders, facts, grant, greet, own, record, registry, stop, sweep
 from cloud_core.flows.report import Report
 from cloud_core.store.working_set import WorkingSet
+from edge_agent.agent import Agent
 from edge_agent.agent.uploading import Uploader
 from edge_agent.domain import print_job
-from edge_agent.domain.answer import done
+from edge_agent.domain.answer import Answer, done
 from edge_agent.domain.print_job import PrintJob, PrintState
+from edge_agent.domain.printer_status import SendOutcome
 from edge_agent.domain.scan import RepeatFilter
+from edge_agent.domain.task import TaskState
 from edge_agent.flows import greet as edge_greet
-from edge_agent.flows import print_label, receive, work
+from edge_agent.flows import print_label, receive, upload, work
 from edge_agent.flows import stop as edge_stop
-from edge_agent.journal import fences, jobs, rows, tables, tasks
+from edge_agent.journal import jobs, rows, tables, tasks
 from edge_agent.journal.core import JournalCore
 from protocols import chain, codec, commands
+from protocols.events import ScanRefused
 from protocols.messages import StreamHave, Token
 from tests.simulation.campaign import run_seed
 from tests.simulation.run import quiet
 from tests.simulation.world import Outcome
 
+_record_batch = record.record_batch
 SEEDS_TRIED = 6
 """Seeds a bug may take to show when its recorded one has drifted."""
 Plant = Callable[[], Any]
@@ -109,11 +113,12 @@ def delete_on_puback() -> Iterator[None]:
 @contextmanager
 def seq_reuse_after_restore() -> Iterator[None]:
     """Nobody looks at the chain: a card put back goes on numbering where it stood."""
-    never = partial(_same_have)
     with (
         patch.object(edge_greet, "_follows", lambda db, epoch, answer: True),
-        patch.object(greet, "_have", never),
+        patch.object(upload, "continues", lambda db, epoch_no, ack: True),
+        patch.object(greet, "_have", _same_have),
         patch.object(greet, "_left_behind", lambda ws, agent, have: have),
+        patch.dict(registry.FOLDS, {RecordBatch: (_by_number, record.prefetch)}),
     ):
         yield
 
@@ -123,6 +128,19 @@ def _same_have(ws: WorkingSet, agent: str, name: str, epoch: str, last: int, hea
     if stream is None:
         return StreamHave(name, epoch, 0, chain.genesis(agent, name, epoch).hex())
     return StreamHave(name, epoch, min(stream.have, last), stream.hash.hex())
+
+
+def _by_number(ws: WorkingSet, command: RecordBatch) -> Any:
+    """Rows up to the highest number known are repeats, the others are news."""
+    stream = ws.streams.get((command.agent, command.stream, command.epoch))
+    if stream is None or command.first_seq > stream.have + 1:
+        return _record_batch(ws, command)
+    news = command.rows[stream.have + 1 - command.first_seq :]
+    if not news:
+        return record._ack(ws, stream)
+    first = stream.have + 1
+    command = replace(command, first_seq=first, rows=news, hash_before=stream.hash)
+    return _record_batch(ws, command)
 
 
 # --- printing ------------------------------------------------------------------------------------
@@ -137,7 +155,7 @@ def print_on_accept() -> Iterator[None]:
         real(tx, command, body, at)
         task = tasks.get(tx.db, body.shipment, body.token)
         if task is not None and task.state == "accepted":
-            early = replace(task, waybill=f"X{body.order}", state=tasks.TaskState.GRANTED)
+            early = replace(task, waybill=f"X{body.order}", state=TaskState.GRANTED)
             tasks.save(tx.db, early, changed_ms=tx.now.wall_ms)
             text = commands.LabelText("演示速递", "测*", "100******00", "演示路*号")
             tasks.put_label(tx.db, early, msgspec.json.encode(text))
@@ -149,26 +167,43 @@ def print_on_accept() -> Iterator[None]:
 
 @contextmanager
 def stale_token_accepted() -> Iterator[None]:
-    """A grant below the fence is as good as any other."""
+    """A grant below the fence is as good as any other, also for a task that was stopped."""
+    real = receive._grant
+
+    def grant(tx: Any, command: Any, body: Any, at: Any) -> None:
+        task = tasks.get(tx.db, body.shipment, body.token)
+        if task is not None and task.state is TaskState.STOPPED and not task.waybill:
+            tasks.save(tx.db, replace(task, state=TaskState.ACCEPTED), changed_ms=0)
+        real(tx, command, body, at)
+
     with (
         patch.object(edge_stop, "check_token", lambda tx, shipment, token: None),
-        patch.object(receive.stop, "check_token", lambda tx, shipment, token: None),
         patch.object(print_label, "token_live", lambda db, key: jobs.get(db, key) is not None),
+        patch.dict(receive._HANDLERS, {commands.Grant: grant}),
     ):
         yield
 
 
 @contextmanager
 def reprint_of_unknown() -> Iterator[None]:
-    """After a restart a label that was on its way is sent again."""
-    real = print_job.recover
+    """A label that may have come out is sent again: after a restart, by a well printer."""
+    recover, settle = print_job.recover, print_job.settle
 
-    def again(job: PrintJob) -> PrintJob:
+    def after_restart(job: PrintJob) -> PrintJob:
         if job.state in (PrintState.SENDING, PrintState.SENT):
             return replace(job, state=PrintState.HELD, reason="boot_without_core")
-        return real(job)
+        return recover(job)
 
-    with patch.object(print_job, "recover", again):
+    def after_sending(job: PrintJob, outcome: SendOutcome) -> PrintJob:
+        settled = settle(job, outcome)
+        if settled.state is PrintState.UNKNOWN:
+            return replace(settled, state=PrintState.HELD, reason="no_answer")
+        return settled
+
+    with (
+        patch.object(print_job, "recover", after_restart),
+        patch.object(print_job, "settle", after_sending),
+    ):
         yield
 
 
@@ -186,14 +221,16 @@ def reissue_is_a_new_label() -> Iterator[None]:
 
 @contextmanager
 def cancel_overtaken_by_its_offer() -> Iterator[None]:
-    """A fence for a shipment that is not here yet is not kept."""
-    real = fences.raise_to
+    """A cancel drops what is not granted here yet and remembers nothing of it."""
+    real = edge_stop.raise_fence
 
-    def only_known(db: Any, shipment: str, fence: Token) -> None:
-        if tasks.newest(db, shipment) is not None:
-            real(db, shipment, fence)
+    def only_granted(tx: Any, shipment: str, fence: Token) -> None:
+        if any(task.waybill for task in tasks.all_of(tx.db, shipment)):
+            real(tx, shipment, fence)
+        else:
+            tx.db.execute("DELETE FROM task WHERE shipment=?", (shipment,))
 
-    with patch.object(fences, "raise_to", only_known):
+    with patch.object(edge_stop, "raise_fence", only_granted):
         yield
 
 
@@ -211,6 +248,22 @@ def no_debounce() -> Iterator[None]:
 def unknown_code_beeps() -> Iterator[None]:
     """A code that nobody knows gets the tone of success."""
     with patch.object(work, "_unknown", lambda tx, station: done("fine", "好", "")):
+        yield
+
+
+@contextmanager
+def personal_data_in_an_event() -> Iterator[None]:
+    """What a scanner read and nobody knows is reported word for word."""
+    real = Agent.scan
+
+    async def scan(self: Agent, station: str, code: str, source: str) -> Answer:
+        answer = await real(self, station, code, source)
+        if answer.refused:
+            body = ScanRefused(reason=answer.refused, source=code[:64])
+            self.live.later(self.live.report("scan.refused", body, station))
+        return answer
+
+    with patch.object(Agent, "scan", scan):
         yield
 
 
@@ -371,15 +424,15 @@ def contacts_never_purged() -> Iterator[None]:
 
 
 BANK: dict[str, Planted] = {
-    "ack_before_commit": Planted(ack_before_commit, 1, ("P1", "P2", "P6", "crash")),
+    "ack_before_commit": Planted(ack_before_commit, 2, ("P1", "P2", "P6", "crash")),
     "synchronous_normal": Planted(synchronous_normal, 1, ("P1", "P2")),
     "delete_on_puback": Planted(delete_on_puback, 1, ("P1", "P2")),
-    "seq_reuse_after_restore": Planted(seq_reuse_after_restore, 1, ("P1", "P2")),
+    "seq_reuse_after_restore": Planted(seq_reuse_after_restore, 4, ("P1", "P2")),
     "print_on_accept": Planted(print_on_accept, 1, ("P4",)),
-    "stale_token_accepted": Planted(stale_token_accepted, 1, ("P4",)),
-    "reprint_of_unknown": Planted(reprint_of_unknown, 1, ("P6",)),
-    "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 1, ("P6",)),
-    "cancel_overtaken_by_its_offer": Planted(cancel_overtaken_by_its_offer, 1, ("P4",)),
+    "stale_token_accepted": Planted(stale_token_accepted, 4, ("P4",)),
+    "reprint_of_unknown": Planted(reprint_of_unknown, 2, ("P6",)),
+    "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 2, ("P6",)),
+    "cancel_overtaken_by_its_offer": Planted(cancel_overtaken_by_its_offer, 4, ("P4",)),
     "no_debounce": Planted(no_debounce, 1, ("P2",)),
     "unknown_code_beeps": Planted(unknown_code_beeps, 1, ("P11",)),
     "redelivery_applied_again": Planted(redelivery_applied_again, 1, ("P2", "P8")),
@@ -388,9 +441,10 @@ BANK: dict[str, Planted] = {
     "outbox_outside_the_commit": Planted(outbox_outside_the_commit, 1, ("P5",)),
     "hold_kept_after_cancel": Planted(hold_kept_after_cancel, 1, ("P5",)),
     "number_drawn_twice": Planted(number_drawn_twice, 1, ("P6",)),
-    "token_not_raised": Planted(token_not_raised, 1, ("P4", "P5")),
+    "token_not_raised": Planted(token_not_raised, 2, ("P4", "P5", "P7")),
     "held_counted_by_lines": Planted(held_counted_by_lines, 1, ("P5",)),
-    "bad_row_spoils_its_message": Planted(bad_row_spoils_its_message, 1, ("P11",)),
+    "bad_row_spoils_its_message": Planted(bad_row_spoils_its_message, 2, ("P11",)),
+    "personal_data_in_an_event": Planted(personal_data_in_an_event, 1, ("P12",)),
     "personal_data_in_the_grant": Planted(personal_data_in_the_grant, 1, ("P12",)),
     "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",)),
 }

@@ -13,22 +13,30 @@ import pytest
 from tests.simulation.planted import BANK
 
 ROOT = Path(__file__).parents[2]
-IN_EVERY_RUN = (
-    "ack_before_commit",
-    "bad_row_spoils_its_message",
-    "delete_on_puback",
-    "outbox_outside_the_commit",
-    "personal_data_in_the_grant",
-    "print_on_accept",
-    "reprint_of_unknown",
-)
-"""Bugs caught in every run; `python -m tests.simulation.planted` hunts the whole bank."""
+NAMED = {
+    "ack before commit": "ack_before_commit",
+    "synchronous=NORMAL under the crash VFS": "synchronous_normal",
+    "no dedupe": "redelivery_applied_again",
+    "seq reuse after restore": "seq_reuse_after_restore",
+    "delete on PUBACK": "delete_on_puback",
+    "print on accept instead of grant": "print_on_accept",
+    "stale token accepted": "stale_token_accepted",
+    "status overwrite": "status_overwritten",
+    "re-print of unknown": "reprint_of_unknown",
+    "outbox outside the commit": "outbox_outside_the_commit",
+    "cancel overtaken by its offer": "cancel_overtaken_by_its_offer",
+    "personal data in an event": "personal_data_in_an_event",
+}
+"""The bugs that must be caught whatever else is in the bank."""
+IN_EVERY_RUN = tuple(name for name in BANK if name != "contacts_never_purged")
+"""That one shows only when a whole week is over; `python -m tests.simulation.planted` hunts all."""
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(400)]
 
 
 def test_the_bank_holds_at_least_a_dozen_bugs() -> None:
-    assert len(BANK) >= 12
-    assert set(IN_EVERY_RUN) <= set(BANK)
+    assert len(IN_EVERY_RUN) >= 12
+    assert set(NAMED.values()) <= set(IN_EVERY_RUN)
+    assert len(set(NAMED.values())) == 12
 
 
 @pytest.mark.parametrize("name", IN_EVERY_RUN)

@@ -87,6 +87,12 @@ class Truth:
     left: list[Left] = field(default_factory=list)
     forgiven_left: set[tuple[str, str]] = field(default_factory=set)
     grants: dict[str, list[GrantSeen]] = field(default_factory=dict)
+    fences_sent: dict[str, list[tuple[str, tuple[int, int]]]] = field(default_factory=dict)
+    """Command id -> (shipment, fence) of what the core published as a cancel or as fences."""
+    fences: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """(agent, shipment) -> the highest fence whose receipt that agent's card sent up."""
+    doubled: set[str] = field(default_factory=set)
+    """Agents of which two cards are at work: nobody knows whose receipts these are."""
     reprints_asked: Counter[str] = field(default_factory=Counter)
     bad_inputs: list[tuple[str, str]] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
@@ -99,6 +105,25 @@ class Truth:
         if self.violation is None:
             self.violation = violation
             self.on_violation()
+
+    def ok_tone(self, fact: Fact) -> None:
+        """An item was answered ok: one unit counts, and no unit counts twice (P1, P2)."""
+        self.beeps[fact] += 1
+        if self.beeps[fact] > self.tries[fact]:
+            held = f"{self.tries[fact]} times under the scanner, {self.beeps[fact]} ok tones"
+            self.broken(Violation("P2", f"{fact}: {held}"))
+
+    def fence_stored(self, agent: str, command: str) -> None:
+        """The agent said that this command is durable on its card."""
+        for shipment, fence in self.fences_sent.get(command, ()):
+            if agent not in self.doubled:
+                key = agent, shipment
+                self.fences[key] = max(fence, self.fences.get(key, fence))
+
+    def card_gone(self, agent: str) -> None:
+        """What its card had promised to know is gone with it."""
+        for key in [key for key in self.fences if key[0] == agent]:
+            del self.fences[key]
 
     def reached(self, point: str) -> None:
         """A point that every campaign must reach (reliability §3a)."""

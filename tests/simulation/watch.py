@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocols.commands import Grant
-from protocols.messages import Ack, Batch, Command
+from protocols.commands import Cancel, Fences, Grant
+from protocols.events import CommandReceived
+from protocols.messages import Ack, Batch, Command, Event
 from tests.simulation.truth import GrantSeen, Truth, Violation
 
 CLEAR = re.compile(
@@ -25,8 +26,13 @@ CLEAR = re.compile(
 
 _command = msgspec.json.Decoder(Command)
 _grant = msgspec.json.Decoder(Grant)
+_cancel = msgspec.json.Decoder(Cancel)
+_fences = msgspec.json.Decoder(Fences)
+_event = msgspec.json.Decoder(Event)
+_received = msgspec.json.Decoder(CommandReceived)
 _batch = msgspec.json.Decoder(Batch)
 _ack = msgspec.json.Decoder(Ack)
+_RECEIPT = b'"t":"command.received"'
 
 
 def plain(payload: bytes) -> bytes:
@@ -51,7 +57,7 @@ class Wiretap:
         if found:
             self._truth.broken(Violation("P12", f"{found[0].decode()} in clear on {topic}"))
         if client == "core" and topic.endswith("/dn/cmd"):
-            self._grant_seen(topic, payload)
+            self._command_seen(topic, payload)
         elif topic.endswith("/up/ev-floor"):
             self._batch_seen(client, payload)
         elif client == "core" and topic.endswith("/dn/ack"):
@@ -64,6 +70,17 @@ class Wiretap:
             return
         key = (client, batch.e, batch.s)
         self._batches[key] = self._batches.get(key, 0) + 1
+        for row in batch.ev:
+            if _RECEIPT in bytes(row):
+                self._receipt_seen(client, bytes(row))
+
+    def _receipt_seen(self, client: str, row: bytes) -> None:
+        """The agent says which commands its card keeps: a fence among them binds it (P4)."""
+        body = _received.decode(_event.decode(row).d)
+        refused = {item.id for item in body.refused}
+        for command in body.ids:
+            if command not in refused:
+                self._truth.fence_stored(client, command)
 
     def _ack_seen(self, topic: str, payload: bytes) -> None:
         ack = _ack.decode(payload)
@@ -74,15 +91,22 @@ class Wiretap:
                 if times > 1:
                     self._truth.reached("resent_batch_acked")
 
-    def _grant_seen(self, topic: str, payload: bytes) -> None:
+    def _command_seen(self, topic: str, payload: bytes) -> None:
         command = _command.decode(plain(payload))
         if command.k == "grant":
-            body = _grant.decode(command.d)
-            agent = topic.split("/")[2]
-            seen = GrantSeen(agent, body.shipment, tuple(body.token), body.waybill, body.order)
-            known = self._truth.grants.setdefault(body.waybill, [])
-            if seen not in known:
-                known.append(seen)
+            self._grant_seen(topic.split("/")[2], _grant.decode(command.d))
+        elif command.k == "cancel":
+            body = _cancel.decode(command.d)
+            self._truth.fences_sent[command.id] = [(body.shipment, tuple(body.fence))]
+        elif command.k == "fences":
+            fences = _fences.decode(command.d).fences
+            self._truth.fences_sent[command.id] = [(f.shipment, tuple(f.fence)) for f in fences]
+
+    def _grant_seen(self, agent: str, body: Grant) -> None:
+        seen = GrantSeen(agent, body.shipment, tuple(body.token), body.waybill, body.order)
+        known = self._truth.grants.setdefault(body.waybill, [])
+        if seen not in known:
+            known.append(seen)
 
 
 def must_be_clean(where: str, values: Iterable[object]) -> None:

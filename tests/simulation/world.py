@@ -219,6 +219,7 @@ class World:
         """Rows that lay only on the card are gone: nobody promises those (P1 is about power)."""
         assert self.checker is not None
         self.touched_warehouses.add(node.warehouse)
+        self.truth.card_gone(node.name)
         mine = Counter({f: n for f, n in self.truth.beeps.items() if f[0] == node.name})
         self.beeps_at_loss[node.name] = mine
         self.left_at_loss[node.name] = {
@@ -268,8 +269,15 @@ class World:
         ghost.printer.offline = True
         ghost.disk.put_back(node.disk.copy())
         self.ghosts.append(ghost)
+        self.truth.doubled.add(node.name)
         ghost.boot(machine=True)
-        asyncio.get_running_loop().call_later(self.rng.uniform(60, 1500), ghost.cut_power)
+        seconds = self.rng.uniform(60, 1500)
+        asyncio.get_running_loop().call_later(seconds, self._unplug, ghost)
+
+    def _unplug(self, ghost: EdgeNode) -> None:
+        ghost.cut_power()
+        if not any(other.up and other.name == ghost.name for other in self.ghosts):
+            self.truth.doubled.discard(ghost.name)
 
     # --- the core's backups -------------------------------------------------------------------
 
@@ -322,7 +330,7 @@ class World:
             self.broker.restart()
         self.start_core()
         for ghost in self.ghosts:
-            ghost.cut_power()
+            self._unplug(ghost)
         for node in self.nodes:
             self.broker.heal(node.name)
             node.printer.repair()
