@@ -5,6 +5,8 @@ Runs under one write transaction, so that two processes starting at once do not 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 FIRST_CORE_EPOCH = 1
+_ONE_AT_A_TIME = 0x7061636B  # any number that nothing else in this database locks
 HEAD = "0002"
 """The newest revision; a database that has it is not looked at by Alembic, whose import is slow."""
 
@@ -27,12 +30,52 @@ def migrate(engine: Engine) -> str:
         return HEAD
     from alembic import command
 
-    with writer(engine).begin() as connection:
+    with _migrating(engine) as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         _first_meta(connection)
         return _current(connection) or ""
+
+
+def move_to(engine: Engine, wanted: str) -> str:
+    """Go up or down to a revision; what only later ones know is lost. Returns the one reached."""
+    from alembic import command
+
+    with _migrating(engine) as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        known = _current(connection) or ""
+        (command.downgrade if known > wanted else command.upgrade)(config, wanted)
+        return _current(connection) or ""
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """A transaction that no other process migrates beside.
+
+    SQLite changes a table by copying it; while the old one is dropped its rows are referred to, so
+    references are checked at the end instead (sqlite.org/lang_altertable.html#otheralter).
+    """
+    with writer(engine).connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        is_file = engine.dialect.name == "sqlite"
+        if is_file:
+            driver.execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
+        try:
+            with connection.begin():
+                if not is_file:
+                    connection.exec_driver_sql(
+                        "SELECT pg_advisory_xact_lock(%s)", (_ONE_AT_A_TIME,)
+                    )
+                yield connection
+                if is_file:
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                    assert not broken, broken
+        finally:
+            if is_file:
+                driver.execute("PRAGMA foreign_keys=ON")
 
 
 def revision(engine: Engine) -> tuple[str, str]:
