@@ -33,8 +33,10 @@ from cloud_core.domain.address import AddressMatcher
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.flows.connect_shop import ShopDoor
+from cloud_core.flows.conserve import Conservator
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest, Languages
+from cloud_core.flows.ledger_watch import LedgerPace, LedgerWatch
 from cloud_core.flows.registry import FOLDS
 from cloud_core.link import LinkConfig, PahoLink, read_password
 from cloud_core.pages import console, tracking
@@ -62,6 +64,7 @@ from cloud_core.store.loop_reads import LoopReads, begin_life
 from cloud_core.store.migrate import migrate
 from cloud_core.store.sealing import Sealer
 from cloud_core.store.secret_box import SecretBox
+from cloud_core.store.stock_check import StockCheck
 from cloud_core.store.stock_views import StockViews
 from cloud_core.store.views import Views
 from cloud_core.worker import Core, Pace, Reads
@@ -124,6 +127,7 @@ class Knobs:
     inline: bool = False
     """Commit in the caller's thread: simulation, command line, most tests."""
     on_commit: Callable[[str], None] | None = None
+    ledger: LedgerPace = field(default_factory=LedgerPace)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     """Nonces of sealed values; seeded in the simulation, so that a seed repeats byte by byte."""
 
@@ -145,6 +149,8 @@ class Wired:
     master: MasterDoor
     shops: ShopDoor
     reads: LoopReads
+    watch: LedgerWatch
+    """Beside `core`: ends holds whose time is over, checks stock against its movements."""
 
 
 def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = None) -> Wired:
@@ -204,6 +210,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     return Wired(
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
         master, shops, reads,
+        LedgerWatch(committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger),
     )  # fmt: skip
 
 
@@ -213,6 +220,7 @@ def _ledger(engine: Engine, ports: Ports, policy: Policy) -> Ledger:
         stock,
         StockFeed(stock, ports.clock),
         lambda: "H" + ports.ids.command_id(ports.clock.now_ms()),
+        Conservator(StockCheck(engine)),
         policy.hold_ttl_max_s,
     )
 
@@ -297,13 +305,15 @@ async def running(
     if isinstance(wired.committer, Committer):
         wired.committer.start()
     task = asyncio.create_task(wired.core.run(), name="core")
+    watch = asyncio.create_task(wired.watch.run(), name="ledger_watch")
     if on_failure is not None:
         task.add_done_callback(lambda _task: on_failure())
     try:
         yield task
     finally:
         task.cancel()
-        ended = await asyncio.gather(task, return_exceptions=True)
+        watch.cancel()
+        ended = await asyncio.gather(task, watch, return_exceptions=True)
         if isinstance(wired.committer, Committer):
             await asyncio.to_thread(wired.committer.stop)
         if isinstance(wired.ports.write_back, HttpWriteBack):

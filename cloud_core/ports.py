@@ -115,6 +115,22 @@ class WriteBack(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalAnswer:
+    """What another system says of an order: `accept`, `refuse`, or "" for no answer yet."""
+
+    verdict: str
+    text: str = ""
+
+
+class ExternalCheck(Protocol):
+    """Asks another system (an ERP) about a paid order. Real: a signed HTTP call; tests: memory."""
+
+    async def ask(self, rule: str, body: bytes, idempotency_key: str) -> ExternalAnswer:
+        """One question, asked once or more under one key. Never raises."""
+        ...
+
+
 class Secrets(Protocol):
     """What the wiring hands to those who sign: a channel's URL and live secrets, newest first."""
 

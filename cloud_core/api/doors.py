@@ -114,6 +114,8 @@ class Doors:
         self.ledger = ledger
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
+        checked = ledger.conservator.checked
+        self.metrics.watch_stock(lambda: checked.drift_rows, lambda: checked.passes)
         self.channel_rates = Rates(limits.channel_per_min)
         self.key_rates = Rates(limits.api_per_min)
         self.page_rates = Rates(limits.anonymous_per_min)

@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from cloud_core import logs
 from cloud_core.domain.stock_feed import Window
+from cloud_core.flows.conserve import Conservator
 from cloud_core.ports import Clock
 from cloud_core.store.stock_views import MOVEMENTS_AT_ONCE, StockViews
 from protocols.errors import PacklineError, Unavailable
@@ -171,6 +172,7 @@ class Ledger:
     feed: StockFeed
     new_hold_id: Callable[[], str]
     """Draws `H` and 26 characters nobody can guess."""
+    conservator: Conservator
     hold_ttl_max_s: int = 3_600
 
 

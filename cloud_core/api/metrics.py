@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -36,11 +36,24 @@ class Metrics:
             ["kind"], registry=self.registry,
         )  # fmt: skip
         self._online = Gauge("packline_agents_online", "Agents online", registry=self.registry)
+        self._drift = Gauge(
+            "packline_stock_drift_rows", "Stock rows that movements or holds do not explain",
+            registry=self.registry,
+        )  # fmt: skip
+        self._passes = Gauge(
+            "packline_stock_check_passes", "Whole passes of the stock checker",
+            registry=self.registry,
+        )  # fmt: skip
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+
+    def watch_stock(self, drift_rows: Callable[[], int], passes: Callable[[], int]) -> None:
+        """Where the numbers of the stock checker come from."""
+        self._drift.set_function(drift_rows)
+        self._passes.set_function(passes)
 
     def shop_events(self, channel: str, result: str, count: int) -> None:
         """Count events of one request by result."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from cloud_core.domain.conservation import Drift
+
 Units = tuple[tuple[str, str, int], ...]
 """(warehouse, sku, quantity), sorted."""
 
@@ -85,6 +87,17 @@ class Expired:
     keys: int
     orphans: int
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDrifts:
+    """What the checker found; `whole`: a pass over every row, what is not in it is well again.
+
+    Result: None.
+    """
+
+    drifts: tuple[Drift, ...]
+    whole: bool
 
 
 class Missing(Struct, frozen=True, gc=False):

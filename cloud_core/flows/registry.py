@@ -8,12 +8,15 @@ from typing import Any
 from cloud_core.domain import breaker_commands as b
 from cloud_core.domain import commands as c
 from cloud_core.domain import hold_commands as h
+from cloud_core.domain import outside_commands as o
 from cloud_core.flows import apply_orders, record, reserve
 from cloud_core.flows.apply_orders import apply_shop_events
+from cloud_core.flows.conserve import note_drifts
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
 from cloud_core.flows.greet import greet_agent, see_agent
 from cloud_core.flows.import_master import import_rows
 from cloud_core.flows.notify import settle_notice
+from cloud_core.flows.outside import expire_outside, settle_outside
 from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
 from cloud_core.flows.stop import stop_order
@@ -47,4 +50,7 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     h.ConfirmHold: (reserve.confirm_hold, reserve.prefetch_confirm),
     h.ReleaseHold: (reserve.release_hold, reserve.prefetch_release),
     h.ExpireHolds: (reserve.expire_holds, None),
+    h.NoteDrifts: (note_drifts, None),
+    o.SettleOutside: (settle_outside, None),
+    o.ExpireOutside: (expire_outside, None),
 }

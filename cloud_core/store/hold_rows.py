@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, exists, select, text
+from sqlalchemy import Connection, Engine, exists, select, text
 
 from cloud_core.domain.rows import OutsideCheck
 from cloud_core.store import schema as t
-from cloud_core.store.reading import one, parts, selecting
+from cloud_core.store.engine import reading
+from cloud_core.store.reading import many, one, parts, selecting
 
 Units = tuple[tuple[str, str, int], ...]
 """(warehouse, sku, quantity) of one hold."""
@@ -82,6 +83,21 @@ def forget_keys(connection: Connection, keys: Sequence[tuple[str, str]]) -> None
     for scope in sorted({scope for scope, _ in keys}):
         for part in parts(key for its_scope, key in keys if its_scope == scope):
             connection.execute(t.seen_key.delete().where(c.scope == scope, c.key.in_(part)))
+
+
+def overdue_checks(connection: Connection, now_ms: int, limit: int) -> list[str]:
+    """Waiting outside checks whose deadline has passed, the longest over first."""
+    c = t.outside_check.c
+    wanted = select(c.id).where(text("state = 'waiting'"), c.deadline_ms <= now_ms)
+    return list(connection.execute(wanted.order_by(c.deadline_ms, c.id).limit(limit)).scalars())
+
+
+def due_checks(engine: Engine, now_ms: int, limit: int) -> list[OutsideCheck]:
+    """Waiting outside checks to ask (again), outside of any commit, the longest due first."""
+    c = t.outside_check.c
+    wanted = _CHECK.where(text("state = 'waiting'"), c.due_ms <= now_ms)
+    with reading(engine) as connection:
+        return many(connection, wanted.order_by(c.due_ms, c.id).limit(limit), OutsideCheck)
 
 
 def outside_check(connection: Connection, key: str) -> OutsideCheck | None:
