@@ -18,6 +18,7 @@ from cloud_core import logs
 from cloud_core.api import (
     channels,
     console,
+    console_breakers,
     console_sign_in,
     health,
     holds,
@@ -67,8 +68,9 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     # Channels before master data: its address with any kind of data would catch theirs.
     for part in (intake, stock, holds, staff, channels, master, tracking, health):
         app.include_router(part.router)
-    for pages in (console.router, console_sign_in.router, console_sign_in.lost):
-        app.include_router(pages)
+    for pages in (console, console_breakers, console_sign_in):
+        app.include_router(pages.router)
+    app.include_router(console_sign_in.lost)
     app.add_exception_handler(PacklineError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -55,7 +55,7 @@ def overview(request: Request, doors: TheDoors, member: Staff) -> Response:
         "o": lists.overview(now_ms),
         "urgent": lists.shipments(now_ms=now_ms)[:_OVERVIEW_ROWS],
         "alarms": lists.alarms(open_only=True)[:_OVERVIEW_ROWS],
-        "names": _names(doors),
+        "names": lists.names(),
     }
     return page(doors, "overview", facts, frame_of(request, member, "overview", refresh=True))
 
@@ -127,7 +127,7 @@ def parked(
         (f"{parked_zh(name)} {count}", address(here, {"reason": name}), name == reason)
         for name, count in counts.items()
     ]
-    facts = {"rows": rows, "pages": pages, "reasons": reasons}
+    facts = {"rows": rows, "pages": pages, "reasons": reasons, "names": lists.names()}
     return page(doors, "parked", facts, frame_of(request, member, "parked", refresh=True))
 
 
@@ -176,7 +176,7 @@ def agents(request: Request, doors: TheDoors, member: Staff, after: After = "") 
     """Every agent with what it last said of itself."""
     found = doors.console.lists.agents(after=place_of(after, (str,)))
     rows, pages = split("/console/agents", found, ("id",), {}, after)
-    facts = {"rows": rows, "pages": pages, "names": _names(doors)}
+    facts = {"rows": rows, "pages": pages, "names": doors.console.lists.names()}
     return page(doors, "agents", facts, frame_of(request, member, "agents", refresh=True))
 
 
@@ -204,7 +204,7 @@ def shipment(
         raise unknown("shipment_unknown", "shipment_id", "没有这个发货单", "no such shipment")
     here = f"/console/shipments/{found['id']}"
     found["trail"], pages = split(here, found["trail"], ("id",), {}, trail, "trail")
-    facts = {"s": found, "pages": pages, "here": here}
+    facts = {"s": found, "pages": pages, "here": here, "names": doors.console.lists.names()}
     return page(doors, "shipment", facts, frame_of(request, member, "shipments"))
 
 
@@ -288,10 +288,6 @@ def _tabs(path: str, chosen: dict[str, str], before: tuple[str, ...]) -> dict[st
 
 def _open_or_all(path: str, all_rows: str) -> list[tuple[str, str, bool]]:
     return [("未处理", path, not all_rows), ("全部", f"{path}?all=1", bool(all_rows))]
-
-
-def _names(doors: Doors) -> dict[str, str]:
-    return {house["id"]: house["name"] for house in doors.console.lists.warehouses()}
 
 
 def _houses(doors: Doors) -> dict[str, Any]:

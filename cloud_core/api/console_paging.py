@@ -37,6 +37,15 @@ def place_of(cursor: str, kinds: Sequence[type]) -> Key | None:
     return tuple(values)
 
 
+def safe_place(path: str, cursor: str, kinds: Sequence[type]) -> str:
+    """The address of a page of a list; of its first one for a place that is none."""
+    try:
+        place_of(cursor, kinds)
+    except Rejected:
+        return path
+    return address(path, {"after": cursor})
+
+
 def cursor_of(place: Sequence[Any]) -> str:
     """The word that stands for a place."""
     return base64.urlsafe_b64encode(msgspec.json.encode(list(place))).decode().rstrip("=")

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from cloud_core.store import schema as t
-from cloud_core.store.console_views import PAGE_ROWS, Json, record_of
+from cloud_core.store.console_views import PAGE_ROWS, Json
 from cloud_core.store.engine import reading
 
 LINES_MAX = 200
@@ -64,9 +64,11 @@ class ConsoleDetails:
             if row is None:
                 return None
             line, step = t.shipment_line.c, t.milestone.c
+            place = select(t.orders.c.division_text, t.orders.c.district, t.orders.c.city)
+            to = connection.execute(place.where(t.orders.c.id == row["order_id"])).first()
             return {
                 **row,
-                "decision": record_of(row["decision"]),
+                "places": {code: to[0] for code in to[1:] if code} if to else {},
                 "lines": _rows(
                     connection,
                     _named_lines(t.shipment_line, line.sku)
@@ -117,10 +119,13 @@ def _named_lines(table: Any, sku: Any) -> Select[Any]:
 
 
 def _contact(connection: Connection, order_id: str) -> Json:
+    """The masked columns; empty for an order that has no contact row (found again, not bought)."""
     c = t.contact.c
     wanted = select(c.name_masked, c.phone_masked, c.address_masked, c.purged_ms)
     row = connection.execute(wanted.where(c.order_id == order_id)).mappings().first()
-    return dict(row) if row else {}
+    if row is None:
+        return {"name_masked": "", "phone_masked": "", "address_masked": "", "purged_ms": None}
+    return dict(row)
 
 
 def _incidents(connection: Connection, shipments: Sequence[str]) -> list[Json]:

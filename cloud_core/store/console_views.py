@@ -28,6 +28,7 @@ from sqlalchemy import (
 from cloud_core.domain.urgency import LEFT, OPEN, WARN_MS
 from cloud_core.store import schema as t
 from cloud_core.store.engine import reading
+from cloud_core.store.schema_breaker import breaker
 from cloud_core.store.schema_console import LEFT_SHIPMENT, OPEN_SHIPMENT, STOPPED
 
 PAGE_ROWS = 50
@@ -187,8 +188,7 @@ class ConsoleViews:
         wanted = select(*_SHIPMENT, c.decision).where(text("parked <> ''"))
         if reason:
             wanted = wanted.where(c.parked == reason)
-        rows = self._with_goods(self._page(wanted, (c.paid_ms, c.id), after))
-        return [{**row, "decision": record_of(row["decision"])} for row in rows]
+        return self._with_goods(self._page(wanted, (c.paid_ms, c.id), after))
 
     # --- faults, agents --------------------------------------------------------------------
 
@@ -214,12 +214,40 @@ class ConsoleViews:
         ).join(t.agent_state, s.agent == a.id, isouter=True)
         return self._page(wanted, (a.id,), after)
 
+    def breakers(self, *, after: Key | None = None) -> list[Json]:
+        """Enabled warehouses by id, each with its breaker; one that never tripped is `closed`."""
+        w, b = t.warehouse.c, breaker.c
+        wanted = (
+            select(
+                w.id.label("warehouse"), w.name,
+                func.coalesce(b.state, "closed").label("state"), b.since_ms, b.until_ms,
+                b.openings, b.because, b.trials, func.coalesce(b.capped, 0).label("capped"),
+                func.coalesce(b.forced, "").label("forced"), b.forced_until_ms, b.forced_by,
+                b.forced_reason,
+            )
+            .join(breaker, b.warehouse == w.id, isouter=True)
+            .where(w.enabled == 1)
+        )  # fmt: skip
+        rows = self._page(wanted, (w.id,), after)
+        return [
+            {**row, "because": _judged(row["because"]), "trials": _judged(row["trials"])}
+            for row in rows
+        ]
+
     def warehouses(self) -> list[Json]:
         """Id and name of the first `PAGE_ROWS` × 4 warehouses, for choices and headings."""
         c = t.warehouse.c
         wanted = select(c.id, c.name).order_by(c.priority, c.id).limit(PAGE_ROWS * 4)
         with reading(self._engine) as connection:
             return [dict(row) for row in connection.execute(wanted).mappings()]
+
+    def names(self) -> dict[str, str]:
+        """Names of those warehouses and of as many carriers, by id."""
+        c = t.carrier.c
+        wanted = select(c.id, c.name).order_by(c.id).limit(PAGE_ROWS * 4)
+        with reading(self._engine) as connection:
+            carriers = dict(connection.execute(wanted).all())
+        return {**carriers, **{house["id"]: house["name"] for house in self.warehouses()}}
 
     # --- shared ----------------------------------------------------------------------------
 
@@ -247,13 +275,10 @@ class ConsoleViews:
         return rows
 
 
-def record_of(written: str | None) -> Json:
-    """A decision record as it is kept; what is none becomes its `text`."""
-    try:
-        found = msgspec.json.decode(written or "{}")
-    except msgspec.DecodeError:
-        return {"text": written}
-    return found if isinstance(found, dict) else {"text": written}
+def _judged(written: str | None) -> list[str]:
+    """The shipments of a breaker's column: `[shipment, deadline, on time]` each."""
+    found = msgspec.json.decode(written or "[]", type=list[list[Any]])
+    return [str(one[0]) for one in found[:GOODS_MAX]]
 
 
 def _goods(connection: Connection, names: Sequence[str]) -> Sequence[Any]:

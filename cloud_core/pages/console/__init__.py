@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from cloud_core.domain import urgency, wording
+from cloud_core.domain import breaker_words, urgency, wording
 from cloud_core.pages.console import figures, reasons
 from protocols.vocabulary import STATE_ZH
 
@@ -84,6 +84,7 @@ def _environment() -> Environment:
         LABEL_ZH=wording.LABEL_ZH,
         LIGHT_ZH=urgency.LIGHT_ZH,
         ALARM_ZH=wording.ALARM_ZH,
+        BREAKER_ZH=breaker_words.STATE_ZH,
         light=urgency.light,
         OPEN=urgency.OPEN,
         LEFT=urgency.LEFT,
