@@ -30,6 +30,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from cloud_core.domain import commands as c
 from cloud_core.domain import hold_commands as h
+from cloud_core.domain import outside_commands as o
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.ports import Carrier, Clock
@@ -276,7 +277,7 @@ def weight(command: Any) -> int:
         return 1 + len(command.orders)
     if isinstance(command, c.ImportRows):
         return 1 + len(command.values)
-    if isinstance(command, c.Sweep | h.ExpireHolds):
+    if isinstance(command, c.Sweep | h.ExpireHolds | o.ExpireOutside):
         return command.limit
     if isinstance(command, h.PlaceHolds) and len(command.holds) > _LIGHT_HOLDS:
         return len(command.holds)

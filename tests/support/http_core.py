@@ -28,6 +28,7 @@ from cloud_core.store.migrate import migrate
 from cloud_core.worker import Pace
 from tests.support.core import SetClock
 from tests.support.databases import open_database
+from tests.support.ledger import write_openings
 
 NOW_MS = 1_795_226_400_000  # 2026-11-21T02:00:00Z
 SECRET = "a-made-up-signing-secret"
@@ -116,6 +117,7 @@ class HttpCore:
         self.insert(t.agent_state, {"agent": "hz-a", "online": 1, "seen_ms": NOW_MS})
         for sku in ("SKU-001", "SKU-002"):
             self.insert(t.stock, {"warehouse": "HZ", "sku": sku, "shelf": 100_000})
+        write_openings(self.wired.engine)
 
     async def push(self, body: bytes, channel: str = "demo-shop", **headers: str) -> httpx.Response:
         """A generic push with a good signature unless `headers` say otherwise."""
