@@ -24,6 +24,7 @@ from cloud_core.api import (
     holds,
     intake,
     master,
+    rules,
     shapes,
     staff,
     stock,
@@ -66,7 +67,7 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.doors = doors
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
-    for part in (intake, stock, holds, staff, channels, master, tracking, health):
+    for part in (intake, stock, holds, staff, channels, rules, master, tracking, health):
         app.include_router(part.router)
     for pages in (console, console_breakers, console_sign_in):
         app.include_router(pages.router)

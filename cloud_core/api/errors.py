@@ -36,6 +36,7 @@ STATUS = {
     "order_unknown": 404,
     "shipment_unknown": 404,
     "incident_unknown": 404,
+    "rules_version_unknown": 404,
     "track_unknown": 404,
     "method_not_allowed": 405,
     "id_reused": 409,

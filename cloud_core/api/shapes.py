@@ -148,6 +148,11 @@ _MESSAGES = {
     "order_unknown": ("order_id", "没有这个订单", "there is no such order"),
     "shipment_unknown": ("shipment_id", "没有这个发货单", "there is no such shipment"),
     "incident_unknown": ("id", "没有这个未处理的异常", "no such open incident"),
+    "rules_version_unknown": ("version", "没有这一版规则", "no such version"),
+    "rule_unreachable": (
+        "喀什超 3 公斤: when.ends", "规则永远不会生效：结束时间不晚于开始时间",
+        "the rule can never match: it ends before it starts",
+    ),
     "channel_exists": ("channel", "渠道 demo-shop 已存在", "channel demo-shop exists"),
     "channel_name": ("name", "渠道名只能用小写字母、数字、- 和 _，最多 48 个字符",
                      "a channel name has 1 to 48 of a-z, 0-9, -, _"),

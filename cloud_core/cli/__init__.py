@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_core.cli import data, people, running, stock
+from cloud_core.cli import data, people, rules, running, stock
 from cloud_core.cli.root import root
 
 
@@ -11,5 +11,6 @@ def main() -> None:
     running.register(root)
     people.register(root)
     data.register(root)
+    rules.register(root)
     stock.register(root)
     root(prog_name="cloud-core")

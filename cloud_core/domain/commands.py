@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cloud_core.domain.rule_values import RuleProblem
 from cloud_core.domain.shop_order import RowProblem, ShopEvent
 from protocols.messages import AgentState, Hello
 
@@ -197,6 +198,33 @@ class Imported:
     changed: int
     same: int
     problems: tuple[RowProblem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRules:
+    """Run a set of routing rules (TOML), or an old version again. Result: `RulesApplied`."""
+
+    text: str
+    actor: str
+    source: str = ""
+    note: str = ""
+    dry_run: bool = False
+    from_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RulesApplied:
+    """The version that runs now; with `problems` it is the one that ran before.
+
+    `same`: this very text runs already.
+    """
+
+    version: int
+    digest: str
+    rules: int
+    dry_run: bool
+    problems: tuple[RuleProblem, ...] = ()
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,10 @@ def _look_at_all(case: _Case) -> tuple[list[str], dict[int, list[str]], list[_Lo
     open_to: list[_Look] = []
     for at, site in enumerate(table.sites):
         warehouse = site.info.id
+        now = warehouses.get(warehouse, _ABSENT)
+        if not now.agents:
+            whys.append("no_agent")
+            continue
         why = ""
         for _, quantity, units in stock:
             if units.get(warehouse, 0) < quantity and warehouse != kept:
@@ -144,7 +148,6 @@ def _look_at_all(case: _Case) -> tuple[list[str], dict[int, list[str]], list[_Lo
                 lacking[at] = [s for s, n, left in stock if left.get(warehouse, 0) < n][:SHORT_MAX]
                 break
         else:
-            now = warehouses.get(warehouse, _ABSENT)
             why = _away(case, site, now)
             if not why:
                 quote = table.quote(at, place, weight, effects)
@@ -178,7 +181,7 @@ def _away(case: _Case, site: Site, now: WarehouseNow) -> str:
     if now.breaker:
         return "breaker"
     if not now.agent:
-        return "unreachable" if now.agents else "no_agent"
+        return "unreachable"
     opens, closes = site.opens, site.closes
     if not (opens <= minute < closes if opens < closes else minute >= opens or minute < closes):
         return "closed"
@@ -259,7 +262,7 @@ def _parcel(case: _Case, look: _Look, lines: Lines) -> Parcel:
 
 def _may_split(case: _Case, whys: list[str]) -> bool:
     """Only an order that no warehouse covers alone, not even one that is away for now."""
-    if not case.request.may_split or any(why != "short" for why in whys):
+    if not case.request.may_split or any(why not in ("short", "no_agent") for why in whys):
         return False
     allowed = case.effects.split
     return case.table.rules.split.allowed(case.request.channel) if allowed is None else allowed
@@ -272,7 +275,7 @@ def _split(case: _Case) -> tuple[tuple[Parcel, ...], list[_Look]]:
     for at, site in enumerate(case.table.sites):
         now = case.world.warehouses.get(site.info.id, _ABSENT)
         quote = case.quote(at, 0)
-        if not quote.why and not _away(case, site, now):
+        if now.agents and not quote.why and not _away(case, site, now):
             usable[site.info.id] = _Look(at, site, now, quote)
 
     def price(warehouse: str, weight_g: int) -> int:

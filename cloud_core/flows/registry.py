@@ -11,6 +11,7 @@ from cloud_core.domain import hold_commands as h
 from cloud_core.domain import outside_commands as o
 from cloud_core.flows import apply_orders, record, reserve
 from cloud_core.flows.apply_orders import apply_shop_events
+from cloud_core.flows.apply_rules import apply_rules
 from cloud_core.flows.conserve import note_drifts
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
 from cloud_core.flows.greet import greet_agent, see_agent
@@ -41,6 +42,7 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.Sweep: (sweep, None),
     c.SettleShopCall: (settle_shop_call, None),
     c.ImportRows: (import_rows, None),
+    c.ApplyRules: (apply_rules, None),
     c.ResolveIncident: (resolve_incident, None),
     c.WaiveAgent: (waive_agent, None),
     b.JudgeBreakers: (judge_breakers, None),

@@ -14,6 +14,7 @@ from importlib import resources
 
 import msgspec
 
+from cloud_core.domain.division_names import DivisionNames
 from cloud_core.domain.divisions import DivisionIndex, DivisionRow, LegacyName, build_index
 from protocols.errors import Corrupt
 
@@ -60,3 +61,9 @@ def _load_legacy() -> list[LegacyName]:
         )
         for row in csv.DictReader(text.splitlines())
     ]
+
+
+@cache
+def load_names() -> DivisionNames:
+    """How people name divisions in routing rules; the same object every time."""
+    return DivisionNames(load_divisions())

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
 from cloud_core.store.engine import reading
+from cloud_core.store.rules_rows import RulesRegister
 
 PAGE_MAX = 200
 DETAIL_ROWS_MAX = 1_000
@@ -72,6 +73,7 @@ class Views:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.rules = RulesRegister(engine)
 
     # --- the buyer's page ------------------------------------------------------------------
 
