@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, exists, select, text
 from cloud_core.domain.rows import OutsideCheck
 from cloud_core.store import schema as t
 from cloud_core.store.engine import reading
-from cloud_core.store.reading import many, one, parts, selecting
+from cloud_core.store.reading import among, many, one, parts, selecting
 
 Units = tuple[tuple[str, str, int], ...]
 """(warehouse, sku, quantity) of one hold."""
@@ -25,7 +25,9 @@ def hold_lines(connection: Connection, ids: Iterable[str]) -> dict[str, Units]:
     c = t.hold_line.c
     found: dict[str, list[tuple[str, str, int]]] = {}
     for part in parts(ids):
-        wanted = select(c.hold_id, c.warehouse, c.sku, c.quantity).where(c.hold_id.in_(part))
+        wanted = select(c.hold_id, c.warehouse, c.sku, c.quantity).where(
+            among(connection, c.hold_id, part)
+        )
         for hold_id, *units in connection.execute(wanted.order_by(c.hold_id, c.warehouse, c.sku)):
             found.setdefault(hold_id, []).append((units[0], units[1], units[2]))
     return {hold_id: tuple(lines) for hold_id, lines in found.items()}

@@ -11,7 +11,7 @@ from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store import schema_breaker as b
 from cloud_core.store.due import DueFetch
-from cloud_core.store.reading import R, many, one, parts, selecting
+from cloud_core.store.reading import R, among, many, one, parts, selecting
 
 _ORDER = selecting(t.orders, r.Order)
 _CONTACT = selecting(t.contact, r.Contact)
@@ -39,6 +39,9 @@ class SqlFetch(DueFetch):
 
     def _many(self, statement: Select[Any], kind: type[R]) -> list[R]:
         return many(self.connection, statement, kind)
+
+    def _among(self, column: Any, part: list[Any]) -> Any:
+        return among(self.connection, column, part)
 
     # --- one row -------------------------------------------------------------------------------
 
@@ -212,7 +215,7 @@ class SqlFetch(DueFetch):
         for channel, natives in by_channel.items():
             for part in parts(natives):
                 found += self._many(
-                    _ORDER.where(c.channel == channel, c.native_id.in_(part)), r.Order
+                    _ORDER.where(c.channel == channel, self._among(c.native_id, part)), r.Order
                 )
         return found
 
@@ -222,7 +225,9 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(keys)
-            for row in self._many(_SEEN.where(c.scope == scope, c.key.in_(part)), r.SeenKey)
+            for row in self._many(
+                _SEEN.where(c.scope == scope, self._among(c.key, part)), r.SeenKey
+            )
         ]
 
     def shipments_by_id(self, ids: Iterable[str]) -> list[r.Shipment]:
@@ -230,7 +235,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(ids)
-            for row in self._many(_SHIPMENT.where(t.shipment.c.id.in_(part)), r.Shipment)
+            for row in self._many(_SHIPMENT.where(self._among(t.shipment.c.id, part)), r.Shipment)
         ]
 
     def shipments_of(self, order_ids: Iterable[str]) -> list[r.Shipment]:
@@ -239,7 +244,7 @@ class SqlFetch(DueFetch):
             row
             for part in parts(order_ids)
             for row in self._many(
-                _SHIPMENT.where(t.shipment.c.order_id.in_(part)).order_by(t.shipment.c.id),
+                _SHIPMENT.where(self._among(t.shipment.c.order_id, part)).order_by(t.shipment.c.id),
                 r.Shipment,
             )
         ]
@@ -249,7 +254,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(ids)
-            for row in self._many(_ORDER.where(t.orders.c.id.in_(part)), r.Order)
+            for row in self._many(_ORDER.where(self._among(t.orders.c.id, part)), r.Order)
         ]
 
     def contacts_of(self, order_ids: Iterable[str]) -> list[r.Contact]:
@@ -257,7 +262,9 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(order_ids)
-            for row in self._many(_CONTACT.where(t.contact.c.order_id.in_(part)), r.Contact)
+            for row in self._many(
+                _CONTACT.where(self._among(t.contact.c.order_id, part)), r.Contact
+            )
         ]
 
     def lines_of_shipments(self, ids: Iterable[str]) -> dict[str, list[r.ShipmentLine]]:
@@ -265,7 +272,7 @@ class SqlFetch(DueFetch):
         found: dict[str, list[r.ShipmentLine]] = {}
         for part in parts(ids):
             for line in self._many(
-                _SHIP_LINE.where(t.shipment_line.c.shipment_id.in_(part)).order_by(
+                _SHIP_LINE.where(self._among(t.shipment_line.c.shipment_id, part)).order_by(
                     t.shipment_line.c.sku
                 ),
                 r.ShipmentLine,
@@ -278,7 +285,7 @@ class SqlFetch(DueFetch):
         found: dict[str, list[r.OrderLine]] = {}
         c = t.order_line.c
         for part in parts(order_ids):
-            wanted = _LINE.where(c.order_id.in_(part)).order_by(c.line_no)
+            wanted = _LINE.where(self._among(c.order_id, part)).order_by(c.line_no)
             for line in self._many(wanted, r.OrderLine):
                 found.setdefault(line.order_id, []).append(line)
         return found
@@ -288,7 +295,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(ids)
-            for row in self._many(_HOLD.where(t.hold.c.id.in_(part)), r.Hold)
+            for row in self._many(_HOLD.where(self._among(t.hold.c.id, part)), r.Hold)
         ]
 
     def outbox_by_id(self, ids: Iterable[str]) -> list[r.OutboxRow]:
@@ -296,7 +303,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(ids)
-            for row in self._many(_OUTBOX.where(t.outbox.c.id.in_(part)), r.OutboxRow)
+            for row in self._many(_OUTBOX.where(self._among(t.outbox.c.id, part)), r.OutboxRow)
         ]
 
     def waybills_by_number(self, numbers: Iterable[str]) -> list[r.Waybill]:
@@ -304,7 +311,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(numbers)
-            for row in self._many(_WAYBILL.where(t.waybill.c.number.in_(part)), r.Waybill)
+            for row in self._many(_WAYBILL.where(self._among(t.waybill.c.number, part)), r.Waybill)
         ]
 
     def shop_calls_by_id(self, ids: Iterable[str]) -> list[r.ShopCall]:
@@ -312,7 +319,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(ids)
-            for row in self._many(_CALL.where(t.shop_outbox.c.id.in_(part)), r.ShopCall)
+            for row in self._many(_CALL.where(self._among(t.shop_outbox.c.id, part)), r.ShopCall)
         ]
 
     def open_alarms(self, kind: str, keys: Iterable[str]) -> list[r.Alarm]:
@@ -322,7 +329,8 @@ class SqlFetch(DueFetch):
             row
             for part in parts(keys)
             for row in self._many(
-                _ALARM.where(c.kind == kind, c.key.in_(part), c.closed_ms.is_(None)), r.Alarm
+                _ALARM.where(c.kind == kind, self._among(c.key, part), c.closed_ms.is_(None)),
+                r.Alarm,
             )
         ]
 
@@ -331,7 +339,7 @@ class SqlFetch(DueFetch):
         return [
             row
             for part in parts(skus)
-            for row in self._many(_STOCK.where(t.stock.c.sku.in_(part)), r.Stock)
+            for row in self._many(_STOCK.where(self._among(t.stock.c.sku, part)), r.Stock)
         ]
 
     def free_waybills(self, carrier: str, behind: str, limit: int) -> list[r.Waybill]:

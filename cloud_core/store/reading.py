@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Table, select
+from sqlalchemy import Column, Connection, Row, Select, String, Table, bindparam, select, text
+
+from cloud_core.store.pg_values import array_type, literal_of
 
 R = TypeVar("R", bound=Any)
 IN_MAX = 500
@@ -32,6 +34,18 @@ def one(connection: Connection, statement: Select[Any], kind: type[R]) -> R | No
 def many(connection: Connection, statement: Select[Any], kind: type[R]) -> list[R]:
     """Every row."""
     return [kind(*row) for row in connection.execute(statement)]
+
+
+def among(connection: Connection, column: Column[Any], keys: Sequence[Any]) -> Any:
+    """The condition that a column has one of these values.
+
+    One argument on PostgreSQL, whatever the number of keys, so that the server's plan is kept.
+    """
+    if connection.dialect.name != "postgresql":
+        return column.in_(keys)
+    values = bindparam("keys", literal_of(column)(keys), String, unique=True)
+    return text(f"{column.table.name}.{column.name} = ANY(CAST(:keys AS {array_type(column)}))"
+                ).bindparams(values)  # fmt: skip
 
 
 def parts(keys: Iterable[Any]) -> list[list[Any]]:
