@@ -29,15 +29,15 @@ WORK = (TaskState.GRANTED, TaskState.PICKING, TaskState.PACKED)
 PATIENCE_S = 240.0
 NOISE = (
     "6999999999999",
-    "HELLO",
+    "tel:10000008765",
     "x" * 10_000,
     "\x1b[A\x00",
-    "N00001",
+    "测甲乙丙丁",
     "$$NOPE",
     "LOAD-",
     "10000004321",
 )
-"""Codes that mean nothing here; the last is a telephone number, which must go no further (P12)."""
+"""Codes that mean nothing here; some hold a person's data, which must go no further (P12)."""
 
 
 class Person:

@@ -425,7 +425,7 @@ def contacts_never_purged() -> Iterator[None]:
 
 BANK: dict[str, Planted] = {
     "ack_before_commit": Planted(ack_before_commit, 2, ("P1", "P2", "P6", "crash")),
-    "synchronous_normal": Planted(synchronous_normal, 1, ("P1", "P2")),
+    "synchronous_normal": Planted(synchronous_normal, 2, ("P1", "P2")),
     "delete_on_puback": Planted(delete_on_puback, 1, ("P1", "P2")),
     "seq_reuse_after_restore": Planted(seq_reuse_after_restore, 4, ("P1", "P2")),
     "print_on_accept": Planted(print_on_accept, 1, ("P4",)),
@@ -444,7 +444,7 @@ BANK: dict[str, Planted] = {
     "token_not_raised": Planted(token_not_raised, 2, ("P4", "P5", "P7")),
     "held_counted_by_lines": Planted(held_counted_by_lines, 1, ("P5",)),
     "bad_row_spoils_its_message": Planted(bad_row_spoils_its_message, 2, ("P11",)),
-    "personal_data_in_an_event": Planted(personal_data_in_an_event, 1, ("P12",)),
+    "personal_data_in_an_event": Planted(personal_data_in_an_event, 2, ("P12",)),
     "personal_data_in_the_grant": Planted(personal_data_in_the_grant, 1, ("P12",)),
     "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",)),
 }
