@@ -83,6 +83,9 @@ def _stop(tx: Tx, task: Task, fence: Token) -> None:
     if paper != "none" and stopped.state is TaskState.STOPPED:
         stopped = replace(stopped, state=TaskState.STOPPING)
     tasks.save(tx.db, stopped, changed_ms=tx.now.wall_ms)
+    # Below the fence nothing prints any more, so nobody needs the receiver here; on a card that was
+    # put back these may be fields which the core had purged long ago (P12).
+    tx.scrub |= tasks.drop_label(tx.db, task)
 
 
 def _before(fence: Token) -> Token:

@@ -114,6 +114,15 @@ def put_label(db: Connection, task: Task, label: bytes) -> None:
     )
 
 
+def drop_label(db: Connection, task: Task) -> bool:
+    """Forget the label fields of one task; whether it had any."""
+    gone = db.execute(
+        f"UPDATE task SET label=NULL WHERE {_KEY} AND label IS NOT NULL RETURNING 1",  # noqa: S608
+        (task.shipment, task.token.core_epoch, task.token.n),
+    ).fetchall()
+    return bool(gone)
+
+
 def label_of(db: Connection, task: Task) -> bytes | None:
     """The label fields as JSON, None once purged."""
     found = db.execute(

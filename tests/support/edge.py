@@ -205,3 +205,13 @@ def grant(
 
 def cancel(shipment: str = "DB2026AAAA-1", fence: int = 2, *, answer: bool = True) -> Any:
     return commands.Cancel(shipment=shipment, fence=Token(1, fence), reason="refund", answer=answer)
+
+
+def hand_over(floor: Floor) -> None:
+    """The whole way of the default grant: print, pick, verify, load."""
+    floor.print_next(PRINTED)
+    task = "TASK-DB2026AAAA-1"
+    for code in (task, "SKU-A", "SKU-A", "SKU-B", task, "SKU-A", "SKU-A", "SKU-B"):
+        floor.scan(code)
+    floor.scan("WAAAA1")
+    assert floor.scan("LOAD-7").code == "handed_over"

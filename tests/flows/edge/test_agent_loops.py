@@ -26,7 +26,7 @@ from edge_agent.journal import rows
 from edge_agent.settings import ScannerSetting
 from protocols import chain
 from protocols.messages import Ack, StreamHave, Welcome
-from tests.support.edge import Floor, cancel, grant
+from tests.support.edge import Floor, grant, hand_over
 from tests.support.edge_live import HandPrinter, live_of, ports_of, until
 
 SHIPMENT = "DB2026AAAA-1"
@@ -59,8 +59,8 @@ async def running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def test_a_full_journal_whose_labels_are_due_makes_room_and_works_again(
     floor: Floor, telemetry: Floor
 ) -> None:
-    floor.tell(grant(print_on="pack"))
-    floor.tell(cancel())
+    floor.tell(grant())
+    hand_over(floor)
     for number in range(50):
         floor.tell(grant(f"DB2026{number:04d}-1"))
     floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))

@@ -11,7 +11,7 @@ from edge_agent.journal import rows, tasks
 from protocols import events
 from protocols.errors import Unavailable
 from protocols.messages import Token
-from tests.support.edge import PRINTED, Floor, cancel, grant
+from tests.support.edge import PRINTED, Floor, grant, hand_over
 
 SHIPMENT = "DB2026AAAA-1"
 
@@ -50,8 +50,8 @@ def test_the_outcome_of_a_label_is_booked_and_no_new_one_begins(floor: Floor) ->
 
 
 def test_label_fields_are_forgotten_in_time_all_the_same(floor: Floor) -> None:
-    floor.tell(grant(print_on="pack"))
-    floor.tell(cancel())
+    floor.tell(grant())
+    hand_over(floor)
     floor.clock.step(25 * purge.HOUR_MS)
     fill(floor)
     assert floor.write(lambda tx: purge.purge_due(tx, floor.bench)) == 1
