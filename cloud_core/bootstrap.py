@@ -34,11 +34,14 @@ from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.flows.connect_shop import ShopDoor
 from cloud_core.flows.conserve import Conservator
+from cloud_core.flows.deliver import Delivery
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest, Languages
 from cloud_core.flows.ledger_watch import LedgerPace, LedgerWatch
+from cloud_core.flows.notify_door import NotifyDoor
 from cloud_core.flows.registry import FOLDS
 from cloud_core.link import LinkConfig, PahoLink, read_password
+from cloud_core.notifiers import HttpxPost, notifiers_of
 from cloud_core.pages import console, tracking
 from cloud_core.ports import (
     Carrier,
@@ -53,6 +56,7 @@ from cloud_core.ports import (
 from cloud_core.settings import Settings
 from cloud_core.store import key_file
 from cloud_core.store.access import KeyRegister
+from cloud_core.store.breaker_rows import BreakerReads
 from cloud_core.store.channel_rows import ChannelRegister
 from cloud_core.store.console_details import ConsoleDetails
 from cloud_core.store.console_sessions import SessionRegister
@@ -63,6 +67,7 @@ from cloud_core.store.key_file import MasterKeys
 from cloud_core.store.loop_reads import LoopReads, begin_life
 from cloud_core.store.migrate import migrate
 from cloud_core.store.sealing import Sealer
+from cloud_core.store.notify_rows import NoticeReads, TargetRegister
 from cloud_core.store.secret_box import SecretBox
 from cloud_core.store.stock_check import StockCheck
 from cloud_core.store.stock_views import StockViews
@@ -151,6 +156,9 @@ class Wired:
     reads: LoopReads
     watch: LedgerWatch
     """Beside `core`: ends holds whose time is over, checks stock against its movements."""
+    delivery: Delivery
+    """Beside `core`: carries queued notices to robots and hooks."""
+    post: HttpxPost
 
 
 def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = None) -> Wired:
@@ -189,6 +197,12 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     )
     running.append(core)
     views, register = Views(engine), KeyRegister(engine)
+    targets, notices, post = TargetRegister(engine, box), NoticeReads(engine), HttpxPost()
+    notifiers = notifiers_of(post, ports.clock)
+    delivery = Delivery(
+        due=notices.due, target_of=targets.get, notifiers=notifiers, submit=committer.submit,
+        clock=ports.clock, spread=secrets.SystemRandom().random,
+    )  # fmt: skip
     master = MasterDoor(read_sheet, committer.submit)
     shops = ShopDoor(channels, dialect_names(), mappable_fields(), make_secret, ports.clock)
     doors = Doors(
@@ -202,6 +216,8 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         pages=tracking,
         console=_console(engine, sealer),
         ledger=_ledger(engine, ports, knobs.policy),
+        breakers=BreakerReads(engine),
+        notify=NotifyDoor(targets, notices, notifiers, ports.clock),
         clock=ports.clock,
         limits=knobs.limits,
         on_raw=core.message_stored,
@@ -211,6 +227,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
         master, shops, reads,
         LedgerWatch(committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger),
+        delivery, post,
     )  # fmt: skip
 
 
@@ -305,15 +322,17 @@ async def running(
     if isinstance(wired.committer, Committer):
         wired.committer.start()
     task = asyncio.create_task(wired.core.run(), name="core")
-    watch = asyncio.create_task(wired.watch.run(), name="ledger_watch")
+    beside = [asyncio.create_task(b.run()) for b in (wired.watch, wired.delivery)]
     if on_failure is not None:
         task.add_done_callback(lambda _task: on_failure())
     try:
         yield task
     finally:
         task.cancel()
-        watch.cancel()
-        ended = await asyncio.gather(task, watch, return_exceptions=True)
+        for other in beside:
+            other.cancel()
+        ended = await asyncio.gather(task, *beside, return_exceptions=True)
+        await wired.post.close()
         if isinstance(wired.committer, Committer):
             await asyncio.to_thread(wired.committer.stop)
         if isinstance(wired.ports.write_back, HttpWriteBack):

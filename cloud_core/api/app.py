@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud_core import logs
 from cloud_core.api import (
+    breakers,
     channels,
     console,
     console_breakers,
@@ -24,6 +25,7 @@ from cloud_core.api import (
     holds,
     intake,
     master,
+    notify,
     rules,
     shapes,
     staff,
@@ -67,7 +69,9 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.doors = doors
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
-    for part in (intake, stock, holds, staff, channels, rules, master, tracking, health):
+    for part in (
+        intake, stock, holds, staff, breakers, notify, channels, rules, master, tracking, health,
+    ):  # fmt: skip
         app.include_router(part.router)
     for pages in (console, console_breakers, console_sign_in):
         app.include_router(pages.router)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import TypeVar
+
+import msgspec
 from fastapi import Request
 
+from cloud_core.domain.json_guard import check_depth
 from protocols.errors import Rejected
+
+STRUCT_BYTES_MAX = 64_000
+_JSON_DEPTH = 2
+_NAMED = re.compile(r"field `([^`]+)`|at `\$\.([^`]+)`")
+T = TypeVar("T")
 
 
 async def read_bounded(request: Request, max_bytes: int) -> bytes:
@@ -20,6 +30,25 @@ async def read_bounded(request: Request, max_bytes: int) -> bytes:
             raise _too_large(max_bytes)
         parts.append(part)
     return b"".join(parts)
+
+
+async def read_struct(request: Request, kind: type[T]) -> T:
+    """A small JSON body as `kind`, an empty one as `{}`. Raises `Rejected` naming the field."""
+    raw = await read_bounded(request, STRUCT_BYTES_MAX) or b"{}"
+    check_depth(raw, _JSON_DEPTH)
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        named = _NAMED.search(str(error))
+        field = next((part for part in named.groups() if part), "body") if named else "body"
+        raise Rejected(
+            "request_invalid", f"字段 {field} 不正确", f"{error}", field=field
+        ) from error
+    except msgspec.DecodeError as error:
+        raise Rejected(
+            "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",
+            field="body",
+        ) from error  # fmt: skip
 
 
 def _too_large(max_bytes: int) -> Rejected:

@@ -7,8 +7,7 @@ another, and no cache may keep that answer.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Request
@@ -16,22 +15,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from cloud_core.api import channel_shapes as shapes
-from cloud_core.api.body import read_bounded
+from cloud_core.api.body import read_struct
 from cloud_core.api.guard import Admin, Reader, TheDoors
 from cloud_core.api.staff import json_answer
-from cloud_core.domain.json_guard import check_depth
 from cloud_core.flows.connect_shop import ChannelChange, NewChannel
-from protocols.errors import Rejected
 
 router = APIRouter()
 
-BODY_BYTES_MAX = 64_000
-_JSON_DEPTH = 2
-_NAMED = re.compile(r"field `([^`]+)`|at `\$\.([^`]+)`")
 ChannelName = Annotated[
     str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$", examples=["demo-shop"], description="渠道名")
 ]
-T = TypeVar("T")
 
 
 class _New(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,7 +61,7 @@ def list_channels(doors: TheDoors, _caller: Reader) -> Response:
 )
 async def add_channel(request: Request, doors: TheDoors, caller: Admin) -> Response:
     """Without `secret` one is made and shown this once."""
-    new = NewChannel(**msgspec.structs.asdict(await _read(request, _New)))
+    new = NewChannel(**msgspec.structs.asdict(await read_struct(request, _New)))
     found, secret = await run_in_threadpool(doors.shops.add, new, caller.actor, caller.source)
     return _once({**found, "secret": secret}, 201)
 
@@ -90,7 +83,7 @@ async def change_channel(
 ) -> Response:
     """Only what is given changes. `enabled: false` pauses: pushes and files are refused with 403,
     calls to the shop wait; `true` goes on with both."""
-    change = ChannelChange(**msgspec.structs.asdict(await _read(request, _Change)))
+    change = ChannelChange(**msgspec.structs.asdict(await read_struct(request, _Change)))
     found = await run_in_threadpool(doors.shops.change, name, change, caller.actor, caller.source)
     return json_answer(found)
 
@@ -104,7 +97,7 @@ async def rotate_secret(
 ) -> Response:
     """The new secret signs from now on, the one before it stays live, older ones end. Rotate
     twice to end a secret that has leaked."""
-    given = (await _read(request, _Secret)).secret
+    given = (await read_struct(request, _Secret)).secret
     live, made = await run_in_threadpool(
         doors.shops.rotate, name, given, caller.actor, caller.source
     )
@@ -115,22 +108,3 @@ def _once(body: dict[str, Any], status: int) -> Response:
     answer = json_answer(body, status)
     answer.headers["cache-control"] = "no-store"
     return answer
-
-
-async def _read(request: Request, kind: type[T]) -> T:
-    """The body as `kind`, an empty one as `{}`. Raises `Rejected` naming the field."""
-    raw = await read_bounded(request, BODY_BYTES_MAX) or b"{}"
-    check_depth(raw, _JSON_DEPTH)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        named = _NAMED.search(str(error))
-        field = next((part for part in named.groups() if part), "body") if named else "body"
-        raise Rejected(
-            "request_invalid", f"字段 {field} 不正确", f"{error}", field=field
-        ) from error
-    except msgspec.DecodeError as error:
-        raise Rejected(
-            "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",
-            field="body",
-        ) from error  # fmt: skip

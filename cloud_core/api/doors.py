@@ -13,8 +13,10 @@ from cloud_core.domain.tracking import Page
 from cloud_core.flows.connect_shop import ShopDoor
 from cloud_core.flows.import_master import MasterDoor
 from cloud_core.flows.ingest import Ingest
+from cloud_core.flows.notify_door import NotifyDoor
 from cloud_core.ports import Clock, Submit
 from cloud_core.store.access import KeyRegister
+from cloud_core.store.breaker_rows import BreakerReads
 from cloud_core.store.channel_rows import ChannelRegister
 from cloud_core.store.console_details import ConsoleDetails
 from cloud_core.store.console_sessions import SessionRegister
@@ -103,6 +105,8 @@ class Doors:
         pages: TrackingPages,
         console: Console,
         ledger: Ledger,
+        breakers: BreakerReads,
+        notify: NotifyDoor,
         clock: Clock,
         limits: Limits,
         on_raw: Callable[[], None],
@@ -111,7 +115,7 @@ class Doors:
         self.views, self.keys, self.channels = views, keys, channels
         self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
         self.shops, self.pages, self.console = shops, pages, console
-        self.ledger = ledger
+        self.ledger, self.breakers, self.notify = ledger, breakers, notify
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
         checked = ledger.conservator.checked

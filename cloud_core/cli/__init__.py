@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_core.cli import data, people, rules, running, stock
+from cloud_core.cli import data, people, rules, running, stock, watching
 from cloud_core.cli.root import root
 
 
@@ -12,5 +12,6 @@ def main() -> None:
     people.register(root)
     data.register(root)
     rules.register(root)
+    watching.register(root)
     stock.register(root)
     root(prog_name="cloud-core")

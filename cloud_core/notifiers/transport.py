@@ -21,16 +21,15 @@ class HttpxPost:
     def __init__(
         self, *, timeout_s: float = TIMEOUT_S, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._client = httpx.AsyncClient(
-            timeout=timeout_s, transport=transport, follow_redirects=False
-        )
+        self._timeout_s, self._transport = timeout_s, transport
+        self._made: httpx.AsyncClient | None = None
 
     async def __call__(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
         """(status, up to 16 KB of the answer). Raises `Unavailable("notify_unreachable")`."""
         try:
-            async with self._client.stream(
+            async with self._client().stream(
                 "POST", url, headers=dict(headers), content=body
             ) as answer:
                 read = b""
@@ -47,4 +46,13 @@ class HttpxPost:
 
     async def close(self) -> None:
         """Close idle connections."""
-        await self._client.aclose()
+        if self._made is not None:
+            await self._made.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        """Made when first needed: reading the system's certificates takes a while."""
+        if self._made is None:
+            self._made = httpx.AsyncClient(
+                timeout=self._timeout_s, transport=self._transport, follow_redirects=False
+            )
+        return self._made
