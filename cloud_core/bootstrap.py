@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache, partial
+from time import monotonic
 
 from sqlalchemy import Engine
 
@@ -30,6 +32,7 @@ from cloud_core.channels.spreadsheet import mappable_fields, read_order_file, re
 from cloud_core.channels.write_back import HttpWriteBack, Target
 from cloud_core.committer import CommitCore, Committer, Flow, InlineCommitter
 from cloud_core.domain.address import AddressMatcher
+from cloud_core.domain.broker_access import CORE_USER
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.flows.connect_shop import ShopDoor
@@ -40,7 +43,7 @@ from cloud_core.flows.ingest import Ingest, Languages
 from cloud_core.flows.ledger_watch import LedgerPace, LedgerWatch
 from cloud_core.flows.notify_door import NotifyDoor
 from cloud_core.flows.registry import FOLDS
-from cloud_core.link import LinkConfig, PahoLink, read_password
+from cloud_core.link import LinkConfig, NoLink, PahoLink, read_password
 from cloud_core.notifiers import HttpxPost, notifiers_of
 from cloud_core.pages import console, tracking
 from cloud_core.ports import (
@@ -49,8 +52,7 @@ from cloud_core.ports import (
     Clock,
     Ids,
     Link,
-    LinkEvent,
-    Will,
+    Share,
     WriteBack,
 )
 from cloud_core.settings import Settings
@@ -64,10 +66,11 @@ from cloud_core.store.console_views import ConsoleViews
 from cloud_core.store.divisions import load_divisions
 from cloud_core.store.engine import ServeLock, open_engine, sqlite_path
 from cloud_core.store.key_file import MasterKeys
+from cloud_core.store.leases import Leases
 from cloud_core.store.loop_reads import LoopReads, begin_life
 from cloud_core.store.migrate import migrate
-from cloud_core.store.sealing import Sealer
 from cloud_core.store.notify_rows import NoticeReads, TargetRegister
+from cloud_core.store.sealing import Sealer
 from cloud_core.store.secret_box import SecretBox
 from cloud_core.store.stock_check import StockCheck
 from cloud_core.store.stock_views import StockViews
@@ -132,6 +135,10 @@ class Knobs:
     inline: bool = False
     """Commit in the caller's thread: simulation, command line, most tests."""
     on_commit: Callable[[str], None] | None = None
+    database_clock: bool = False
+    """Commits take their time from PostgreSQL: several processes have one clock (P9)."""
+    share: Callable[[Engine], Share] | None = None
+    """Where several processes serve one database: which sites are this one's."""
     ledger: LedgerPace = field(default_factory=LedgerPace)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
     """Nonces of sealed values; seeded in the simulation, so that a seed repeats byte by byte."""
@@ -173,7 +180,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     folds = {kind: Flow(fold, prefetch) for kind, (fold, prefetch) in FOLDS.items()}
     commit_core = CommitCore(
         engine, folds, ports.clock, knobs.policy, carriers_of, ports.ids.track_token,
-        knobs.on_commit,
+        knobs.on_commit, database_clock=knobs.database_clock,
     )  # fmt: skip
     running: list[Core] = []
     committer = (InlineCommitter if knobs.inline else Committer)(
@@ -189,18 +196,22 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
             reads.due_calls,
             partial(reads.desired_config, personal_hours=knobs.policy.personal_hours),
             reads.unconfirmed,
+            reads.unsent,
+            partial(begin_life, engine),
         ),
         prepare=ingest.prepare,
         write_back=ports.write_back,
         clock=ports.clock,
         pace=knobs.pace,
+        share=knobs.share(engine) if knobs.share is not None else None,
     )
     running.append(core)
     views, register = Views(engine), KeyRegister(engine)
     targets, notices, post = TargetRegister(engine, box), NoticeReads(engine), HttpxPost()
     notifiers = notifiers_of(post, ports.clock)
     delivery = Delivery(
-        due=notices.due, target_of=targets.get, notifiers=notifiers, submit=committer.submit,
+        due=lambda *asked: notices.due(*asked) if core.serves("!notices") else [],
+        target_of=targets.get, notifiers=notifiers, submit=committer.submit,
         clock=ports.clock, spread=secrets.SystemRandom().random,
     )  # fmt: skip
     master = MasterDoor(read_sheet, committer.submit)
@@ -225,10 +236,15 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     )
     return Wired(
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
-        master, shops, reads,
-        LedgerWatch(committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger),
+        master, shops, reads, _watch(committer, doors, ports, knobs),
         delivery, post,
     )  # fmt: skip
+
+
+def _watch(
+    committer: Committer | InlineCommitter, doors: Doors, ports: Ports, knobs: Knobs
+) -> LedgerWatch:
+    return LedgerWatch(committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger)
 
 
 def _ledger(engine: Engine, ports: Ports, policy: Policy) -> Ledger:
@@ -291,27 +307,16 @@ def build(settings: Settings, *, inline: bool = False) -> Wired:
     )
     link = PahoLink(link_config(settings)) if settings.mqtt_enabled and not inline else NoLink()
     ports = Ports(clock, RandomIds(settings.order_id_prefix), link, write_back)
-    return wire(engine, keys, ports, _knobs(settings, inline=inline))
+    knobs = _knobs(settings, inline=inline)
+    if engine.dialect.name == "postgresql":
+        shared = None if inline else partial(Leases, holder=process_name(), monotonic=monotonic)
+        knobs = replace(knobs, database_clock=True, share=shared)
+    return wire(engine, keys, ports, knobs)
 
 
-class NoLink:
-    """A line that is never up: `mqtt_enabled = false`, and one-shot verbs of the command line."""
-
-    def __init__(self) -> None:
-        self.inbox: asyncio.Queue[LinkEvent] = asyncio.Queue()  # nothing ever comes
-
-    async def start(self, will: Will) -> None:
-        """Do nothing."""
-
-    async def subscribe(self, filters: Sequence[str]) -> None:
-        """Do nothing."""
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
-        """Never."""
-        return False
-
-    async def stop(self) -> None:
-        """Do nothing."""
+def process_name() -> str:
+    """What this process is called among those of one database: host, process id, some chance."""
+    return f"{socket.gethostname()[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @contextlib.asynccontextmanager
@@ -359,7 +364,8 @@ async def serve(settings: Settings, ready: Callable[[str], None] | None = None) 
     try:
         wired = build(settings)
         calm_collector()
-        begin_life(wired.engine)
+        if file is not None:  # beside others a life begins with each share of theirs we take over
+            begin_life(wired.engine)
         listener = _listen(settings)
         config = uvicorn.Config(
             create_app(wired.doors), log_config=None, access_log=False, lifespan="off",
@@ -441,8 +447,9 @@ def dialect_names() -> frozenset[str]:
 def link_config(settings: Settings) -> LinkConfig:
     """Where the broker is and who we are there. Raises `Unavailable` without the password file."""
     return LinkConfig(
-        settings.mqtt_host, settings.mqtt_port, "core", settings.mqtt_username,
-        read_password(settings.mqtt_password_path), settings.mqtt_keepalive_s,
+        settings.mqtt_host, settings.mqtt_port, settings.mqtt_username or CORE_USER,
+        settings.mqtt_username, read_password(settings.mqtt_password_path),
+        settings.mqtt_keepalive_s,
         settings.mqtt_tls_ca_file, settings.mqtt_tls_cert_file, settings.mqtt_tls_key_file,
     )  # fmt: skip
 

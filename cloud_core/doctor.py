@@ -20,9 +20,10 @@ from sqlalchemy import Engine
 from cloud_core.link import LinkConfig, probe
 from cloud_core.store import examine, key_file
 from cloud_core.store.channel_rows import ChannelRegister
-from cloud_core.store.engine import ServeLock, open_engine, sqlite_path
+from cloud_core.store.engine import ServeLock, open_engine, reading, sqlite_path
 from cloud_core.store.examine import Facts
 from cloud_core.store.key_file import MasterKeys
+from cloud_core.store.leases import live_holders
 from cloud_core.store.secret_box import SecretBox
 from protocols import topics
 from protocols.errors import PacklineError
@@ -32,6 +33,7 @@ FREE_NUMBERS_MIN = 50
 FSYNC_MS_MAX = 100
 STUCK_MS = 120_000
 CLOCK_BACK_MS = 60_000
+PG_VERSION_MIN = 140_000
 EARLIEST_MS = 1_735_689_600_000  # 2025-01-01Z: an earlier clock was never set
 
 
@@ -129,19 +131,35 @@ def _database(patient: Patient, keys: MasterKeys | None) -> list[Finding]:
     try:
         whole = examine.integrity(engine)
         facts = examine.look(engine)
-        durable = examine.durability(engine)
         found = [Finding("database", whole == "ok", f"完整性 {whole}",
                          "停止服务，用 cloud-core restore 恢复最近的备份")]  # fmt: skip
-        found.append(Finding("durability", durable in ("wal/2", "postgresql"), durable,
-                             "数据目录所在文件系统须支持 WAL（不要用网络盘）"))  # fmt: skip
+        found += _durability(engine, on_file=file is not None)
         found += _facts(patient, facts)
         found.append(_sealed(engine, facts, keys))
         return found
     except PacklineError as error:
         fix = "检查数据库文件权限与完整性，必要时用 cloud-core restore 恢复备份"
+        if file is None:
+            fix = "检查 PostgreSQL 是否在运行、database_url 的地址、用户和密码是否正确"
         return [Finding("database", False, error.en, fix)]
     finally:
         engine.dispose()
+
+
+def _durability(engine: Engine, *, on_file: bool) -> list[Finding]:
+    """Whether a COMMIT survives a power cut, and on PostgreSQL whether the server will do."""
+    found = examine.durability(engine)
+    if on_file:
+        fix = "数据目录所在文件系统须支持 WAL（不要用网络盘）"
+        return [Finding("durability", found == "wal/2", found, fix)]
+    version, encoding = examine.server(engine)
+    good = version >= PG_VERSION_MIN and encoding == "UTF8"
+    saw = f"PostgreSQL {version // 10_000}.{version % 10_000}，编码 {encoding}"
+    return [
+        Finding("durability", not found, found or "PostgreSQL，提交即落盘",
+                "在 postgresql.conf 中打开这些参数，否则断电会丢失已确认的提交"),
+        Finding("server", good, saw, "使用 PostgreSQL 14 或更新版本，数据库编码须为 UTF8"),
+    ]  # fmt: skip
 
 
 def _facts(patient: Patient, facts: Facts) -> Iterable[Finding]:
@@ -267,7 +285,16 @@ def _broker(patient: Patient) -> Finding:
 
 def _is_serving(patient: Patient) -> bool:
     file = sqlite_path(patient.database_url)
-    return file is not None and file.parent.exists() and ServeLock(file).is_held()
+    if file is not None:
+        return file.parent.exists() and ServeLock(file).is_held()
+    engine = open_engine(patient.database_url)
+    try:
+        with reading(engine) as connection:
+            return bool(live_holders(connection, patient.now_ms))
+    except PacklineError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def _no_answer(host: str, port: int) -> str:

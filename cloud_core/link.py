@@ -67,6 +67,26 @@ def pause_s(attempt: int, share: float) -> float:
     return RETRY_S[min(attempt, len(RETRY_S) - 1)] * (1 + RETRY_JITTER * share)
 
 
+class NoLink:
+    """A line that is never up: `mqtt_enabled = false`, and one-shot verbs of the command line."""
+
+    def __init__(self) -> None:
+        self.inbox: asyncio.Queue[LinkEvent] = asyncio.Queue()  # nothing ever comes
+
+    async def start(self, will: Will) -> None:
+        """Do nothing."""
+
+    async def subscribe(self, filters: Sequence[str]) -> None:
+        """Do nothing."""
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Never."""
+        return False
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
 class PahoLink:
     """One connection at a time; a new paho client for each, so that each carries a new will."""
 

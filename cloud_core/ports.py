@@ -41,6 +41,42 @@ class Ids(Protocol):
         ...
 
 
+# --- several processes --------------------------------------------------------------------------
+
+
+class ShareLook(Protocol):
+    """What one look at the leases found."""
+
+    @property
+    def gained(self) -> bool:
+        """Whether sites are ours that were not."""
+        ...
+
+    @property
+    def others_changed(self) -> bool:
+        """Whether a process came or went."""
+        ...
+
+
+class Share(Protocol):
+    """What part of the work is this process's. Real: leases in PostgreSQL; alone: none is needed.
+
+    Names are sites, or chores: `!sweep`, `!ingest`, `!calls`, `!notices`.
+    """
+
+    def serves(self, name: str) -> bool:
+        """Whether it is this process's now."""
+        ...
+
+    def look(self) -> ShareLook:
+        """Renew and take leases; blocks. Raises `Unavailable`."""
+        ...
+
+    def give_back(self) -> None:
+        """Let the others have it all at once; blocks. Raises `Unavailable`."""
+        ...
+
+
 # --- the line to the warehouses ----------------------------------------------------------------
 
 

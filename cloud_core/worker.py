@@ -20,8 +20,10 @@ from msgspec import Raw
 from cloud_core.committer import Committed
 from cloud_core.domain import commands as c
 from cloud_core.domain.rows import RawMessage, ShopCall
+from cloud_core.flows.call_shops import ShopCaller
 from cloud_core.flows.hear import command_of
-from cloud_core.ports import Clock, Connected, Disconnected, Link, Received, WriteBack
+from cloud_core.flows.keep_share import KeepShare
+from cloud_core.ports import Clock, Connected, Disconnected, Link, Received, Share, WriteBack
 from protocols import codec, limits, topics
 from protocols.errors import Corrupt, PacklineError, Rejected, Unavailable
 from protocols.messages import (
@@ -36,6 +38,8 @@ _log = structlog.get_logger()
 HANDLING_MAX = 256
 """Messages from the line between their arrival and their commit."""
 COMMANDS_AT_ONCE = 100
+LOOK_S = 1.0
+"""How often a process among several looks which sites are its own."""
 STATE_EVERY_ROUNDS = 6
 """Rounds of re-sending between two repeats of the core's retained state: one minute."""
 
@@ -80,6 +84,10 @@ class Reads:
     """What an agent should be."""
     unconfirmed: Callable[[Sequence[str]], list[str]]
     """Which of these agents have commands they have not confirmed."""
+    unsent: Callable[[Sequence[str]], list[str]] = lambda agents: []
+    """Which of these agents have commands that were never sent; asked beside other processes."""
+    begin_life: Callable[[], int] = lambda: 0
+    """Count one more life of the core, so that agents say hello to it."""
 
 
 Prepare = Callable[[int, RawMessage], Sequence[c.ApplyShopEvents | c.QuarantineInput]]
@@ -99,7 +107,9 @@ class Core:
         clock: Clock,
         pace: Pace,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        share: Share | None = None,
     ) -> None:
+        self._share = share
         self._link, self._committer, self._reads = link, committer, reads
         self._prepare, self._write_back = prepare, write_back
         self._clock, self._pace, self._sleep = clock, pace, sleep
@@ -127,10 +137,32 @@ class Core:
                     self._sweep,
                     self._ingest,
                     self._call_shops,
+                    *([self._keep_share] if self._share is not None else []),
                 ):
                     group.create_task(loop(), name=loop.__name__)
         finally:
             await self._link.stop()
+            with contextlib.suppress(Unavailable):
+                if self._share is not None:
+                    self._share.give_back()
+
+    # --- several processes ---------------------------------------------------------------------
+
+    def serves(self, name: str) -> bool:
+        """Whether a site or a chore is ours; alone, everything is."""
+        return self._share is None or self._share.serves(name)
+
+    async def _keep_share(self) -> None:
+        assert self._share is not None
+        keep = KeepShare(self._share, self._reads.begin_life, self._say_state)
+        while True:
+            await keep.round()
+            for agent in [a for a, site in self._online.items() if not self.serves(site)]:
+                del self._online[agent]
+            for agent in self._read(self._reads.unsent, list(self._online)):
+                self._due.setdefault(agent, False)
+                self._work.set()
+            await self._sleep(LOOK_S)
 
     # --- what others tell us -------------------------------------------------------------------
 
@@ -206,6 +238,9 @@ class Core:
         try:
             topic = topics.parse(message.topic)
             source = f"agent:{topic.agent}"
+            if not self.serves(topic.site):  # another process hears the same
+                self._handling.release()
+                return
             future = self._committer.post(command_of(topic, message.payload))
         except (Corrupt, Rejected) as error:
             self._refuse(source, error, message.payload)
@@ -289,7 +324,7 @@ class Core:
             due, self._due = self._due, {}
             for agent, everything in due.items():
                 site = self._online.get(agent)
-                if site is not None:
+                if site is not None and self.serves(site):
                     await self._send_to(agent, site, everything)
 
     async def _send_to(self, agent: str, site: str, everything: bool) -> None:
@@ -343,6 +378,9 @@ class Core:
         more_to_purge = False
         place: tuple[int, int, str] | None = None
         while True:
+            if not self.serves("!sweep"):
+                await self._sleep(LOOK_S)
+                continue
             now_ms = self._clock.now_ms()
             parked = (
                 place is not None
@@ -372,10 +410,12 @@ class Core:
     async def _ingest(self) -> None:
         while True:
             self._messages.clear()
-            messages = self._read(self._reads.open_messages, _MESSAGES_AT_ONCE)
+            messages = []
+            if self.serves("!ingest"):
+                messages = self._read(self._reads.open_messages, _ROWS_AT_ONCE)
             for message in messages:
                 await self._process(message)
-            if len(messages) < _MESSAGES_AT_ONCE:
+            if len(messages) < _ROWS_AT_ONCE:
                 await self._wait(self._messages, self._pace.ingest_s)
 
     async def _process(self, message: RawMessage) -> None:
@@ -408,45 +448,16 @@ class Core:
     # --- shops ---------------------------------------------------------------------------------
 
     async def _call_shops(self) -> None:
-        """Every shop is called at its own speed: one that does not answer delays no other."""
-        busy: dict[str, list[ShopCall]] = {}
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._calls.clear()
-                now_ms, others = self._clock.now_ms(), sorted(busy)
-                calls = self._read(self._reads.due_calls, _CALLS_AT_ONCE, now_ms, others)
-                for call in calls:
-                    busy.setdefault(call.channel, []).append(call)
-                for channel in {call.channel: None for call in calls}:
-                    group.create_task(self._call_shop(channel, busy))
-                if not calls:
-                    await self._wait(self._calls, self._pace.shop_call_s)
+        caller = ShopCaller(
+            self._due_calls, self._committer.submit, self._write_back, self._clock, self._calls,
+            self._wait, self._sleep, self._pace.shop_call_s, self._pace.resend_s,
+        )  # fmt: skip
+        await caller.run()
 
-    async def _call_shop(self, channel: str, busy: dict[str, list[ShopCall]]) -> None:
-        """One round of calls to a shop; then there may be more for it."""
-        try:
-            await asyncio.gather(*(self._call(call) for call in busy[channel]))
-        except Exception as error:  # our bug: told, and not at once again
-            _log.error("call.tripped", channel=channel, exc_info=error)
-            await self._sleep(self._pace.resend_s)
-        del busy[channel]
-        self._calls.set()
-
-    async def _call(self, call: ShopCall) -> None:
-        answer = await self._write_back.send(call.channel, call.kind, call.body.encode(), call.id)
-        retry_s = min(_RETRY_S_MAX, 2.0 ** min(call.attempts + 1, 12))
-        try:
-            await self._committer.submit(
-                c.SettleShopCall(
-                    call.id,
-                    answer.done,
-                    answer.text,
-                    0 if answer.done else self._clock.now_ms() + int(retry_s * 1000),
-                )
-            )
-        except Exception as error:
-            _log.info("call.failed", id=call.id, code=_code(error))
-            await self._sleep(self._pace.shop_call_s)
+    def _due_calls(self, now_ms: int, busy: list[str]) -> list[ShopCall]:
+        if not self.serves("!calls"):
+            return []
+        return self._read(self._reads.due_calls, _ROWS_AT_ONCE, now_ms, busy)
 
     def _read(self, read: Callable[..., list[R]], *values: Any) -> list[R]:
         """What a loop looks for; nothing while the database cannot answer, it looks again."""
@@ -465,9 +476,7 @@ class Core:
             return
 
 
-_MESSAGES_AT_ONCE = 16
-_CALLS_AT_ONCE = 16
-_RETRY_S_MAX = 600.0
+_ROWS_AT_ONCE = 16
 _TRIES_MAX = 3
 """Times a stored message may trip us before it is put aside."""
 

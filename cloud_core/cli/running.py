@@ -28,7 +28,7 @@ from cloud_core.store import broker_files, key_file
 from cloud_core.store import migrate as migrations
 from cloud_core.store.engine import open_engine, sqlite_path
 from cloud_core.store.views import Views
-from protocols.errors import PacklineError, Rejected
+from protocols.errors import PacklineError
 
 CORE_USER = "core"
 BROKER_SECRETS = "broker-secrets.json"
@@ -38,7 +38,7 @@ _SWEEPS_MAX = 10_000
 def register(group: click.Group) -> None:
     """Add the verbs of this module."""
     for verb in (
-        init, serve, migrate, settings, backup, restore, examine, sweep, broker_config,
+        init, serve, migrate, settings, backup, restore, new_life, examine, sweep, broker_config,
     ):  # fmt: skip
         group.add_command(verb)
 
@@ -113,16 +113,27 @@ def restore(context: click.Context, file: Path, yes: bool) -> None:
     found = settings_of(context)
     target = sqlite_path(found.database)
     if target is None:
-        raise Rejected(
-            "backup_needs_sqlite", "该命令只用于内置的 SQLite", "this verb is for SQLite",
-            field="database_url",
-        )  # fmt: skip
+        raise copies.needs_sqlite()
     if not yes:
         click.confirm(f"用 {file} 替换 {target}？旧库会保留为 .before-restore", abort=True)
     done = copies.restore(file, target, now_ms() // 1000)
-    click.echo(f"已恢复，core_epoch = {done.core_epoch}")
-    if done.recovering:
-        click.echo("恢复中：等各仓代理补传后自动继续派单；失联的代理用 cloud-core agent waive")
+    _say_life(done)
+
+
+@click.command("new-life")
+@click.option("--yes", is_flag=True, help="不再询问。Do not ask.")
+@with_context
+def new_life(context: click.Context, yes: bool) -> None:
+    """用 pg_restore 恢复数据后执行：开始新纪元，各仓补传前不派单。A new life of the core."""
+    found = settings_of(context)
+    if not yes:
+        click.confirm("旧纪元的授权将全部作废，等各仓代理补传后才继续派单，确定吗？", abort=True)
+    engine = bootstrap.open_store(found)
+    try:
+        done = copies.new_life(engine, now_ms() // 1000)
+    finally:
+        engine.dispose()
+    _say_life(done)
 
 
 @click.command("doctor")
@@ -184,6 +195,12 @@ def broker_config(context: click.Context, kind: str, out: Path, host: str, port:
     click.echo(f"核心的代理密码在 {password}，serve 会自动使用")
     start = "nats-server -c" if kind == "nats" else "mosquitto -c"
     click.echo(f"启动：{start} {conf}")
+
+
+def _say_life(done: copies.Restored) -> None:
+    click.echo(f"已恢复，core_epoch = {done.core_epoch}")
+    if done.recovering:
+        click.echo("恢复中：等各仓代理补传后自动继续派单；失联的代理用 cloud-core agent waive")
 
 
 def broker_access(found: Settings) -> BrokerAccess:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from cloud_core.store import schema as t
 from cloud_core.store.engine import ServeLock, changing, open_engine, sqlite_path, sqlite_url
+from cloud_core.store.leases import live_holders
 from cloud_core.store.migrate import migrate
 from protocols import limits
 from protocols.errors import Corrupt, Rejected, Unavailable
@@ -42,7 +43,7 @@ def backup(engine: Engine, path: Path) -> int:
     """
     source_path = sqlite_path(engine.url.render_as_string(hide_password=False))
     if source_path is None:
-        raise _needs_sqlite()
+        raise needs_sqlite()
     if not source_path.is_file():
         raise Unavailable(
             "database", f"没有数据库 {source_path}", f"there is no database {source_path}",
@@ -103,6 +104,22 @@ def restore(path: Path, target: Path, now_s: int) -> Restored:
         lock.release()
 
 
+def new_life(engine: Engine, now_s: int) -> Restored:
+    """Begin a new life of the core on a database that was put back by other means (`pg_restore`).
+
+    Raises `Unavailable("already_serving")` while a process holds a site, `Unavailable("database")`.
+    """
+    with changing(engine) as connection:
+        holders = live_holders(connection, now_s * 1000)
+        if holders:
+            raise Unavailable(
+                "already_serving",
+                f"仍有 cloud-core 在运行（{'、'.join(holders)}），请先全部停止",
+                f"still serving: {', '.join(holders)}; stop them first", field="database_url",
+            )  # fmt: skip
+        return _begin_new_life(connection, 0, now_s)
+
+
 def _begin_new_life(connection: Connection, old_epoch: int, now_s: int) -> Restored:
     m = t.core_meta.c
     known = int(connection.execute(select(m.value).where(m.key == "core_epoch")).scalar_one())
@@ -118,7 +135,9 @@ def _begin_new_life(connection: Connection, old_epoch: int, now_s: int) -> Resto
     open_offer = t.shipment.c.deadline_ms.is_not(None)
     connection.execute(update(t.shipment).where(open_offer).values(deadline_ms=deadline_ms))
     at_ms = now_s * 1000
-    if recovering:
+    a = t.alarm.c
+    told = select(a.id).where(a.kind == "recovering", a.key == "core", a.closed_ms.is_(None))
+    if recovering and connection.execute(told).first() is None:
         connection.execute(
             insert(t.alarm),
             {
@@ -207,8 +226,12 @@ def _broken(path: Path, why: str) -> Corrupt:
     )  # fmt: skip
 
 
-def _needs_sqlite() -> Rejected:
+def needs_sqlite() -> Rejected:
+    """What a verb that copies files answers, with the way to do it on PostgreSQL."""
     return Rejected(
-        "backup_needs_sqlite", "该命令只用于内置的 SQLite；PostgreSQL 请用 pg_dump",
-        "this verb is for the embedded SQLite; use pg_dump for PostgreSQL", field="database_url",
+        "backup_needs_sqlite",
+        "该命令只用于内置的 SQLite。PostgreSQL 备份：pg_dump -Fc -f 文件 数据库；恢复：停止全部 "
+        "cloud-core，pg_restore --clean --if-exists -d 数据库 文件，再执行 cloud-core new-life",
+        "this verb is for the embedded SQLite; use pg_dump -Fc, and pg_restore followed by "
+        "cloud-core new-life", field="database_url",
     )  # fmt: skip

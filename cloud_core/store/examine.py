@@ -86,9 +86,20 @@ def integrity(engine: Engine) -> str:
 
 
 def durability(engine: Engine) -> str:
-    """ "wal/2" when a COMMIT survives a power cut on SQLite; the engine's name elsewhere."""
-    if engine.dialect.name != "sqlite":
-        return engine.dialect.name
+    """ "wal/2" when a COMMIT survives a power cut on SQLite; elsewhere "" or what may lose it."""
     with reading(engine) as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-        return f"{mode}/{connection.exec_driver_sql('PRAGMA synchronous').scalar()}"
+        run = connection.exec_driver_sql
+        if engine.dialect.name == "sqlite":
+            mode = run("PRAGMA journal_mode").scalar()
+            return f"{mode}/{run('PRAGMA synchronous').scalar()}"
+        names = ("fsync", "synchronous_commit", "full_page_writes")
+        found = {name: str(run(f"SHOW {name}").scalar()) for name in names}
+    return " ".join(f"{name}={value}" for name, value in found.items() if value == "off")
+
+
+def server(engine: Engine) -> tuple[int, str]:
+    """PostgreSQL's version number (150018 is 15.18) and the encoding of the database."""
+    with reading(engine) as connection:
+        run = connection.exec_driver_sql
+        version = int(run("SHOW server_version_num").scalar_one())
+        return version, str(run("SHOW server_encoding").scalar_one())

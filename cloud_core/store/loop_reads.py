@@ -59,6 +59,15 @@ class LoopReads:
         with reading(self._engine) as connection:
             return sorted(connection.execute(wanted).scalars())
 
+    def unsent(self, agents: Sequence[str]) -> list[str]:
+        """Which of these agents have commands that were never sent, whoever queued them."""
+        c = t.outbox.c
+        if not agents:
+            return []
+        never = (c.agent.in_(agents), c.received_ms.is_(None), c.sent_ms.is_(None))
+        with reading(self._engine) as connection:
+            return sorted(connection.execute(select(c.agent).where(*never).distinct()).scalars())
+
     def desired_config(self, agent: str, personal_hours: int) -> DesiredConfig | None:
         """What this core wants an agent to be; None for an agent it does not know."""
         w, a = t.warehouse.c, t.agent.c
@@ -80,6 +89,12 @@ class LoopReads:
             )
 
 
+_COUNT_LIFE = (
+    "INSERT INTO core_meta (key, value) VALUES ('incarnation', '1') ON CONFLICT (key) "
+    "DO UPDATE SET value = (core_meta.value::bigint + 1)::text RETURNING value"
+)
+
+
 def begin_life(engine: Engine) -> int:
     """Count one more life of this core and return its number; called once a start.
 
@@ -87,6 +102,8 @@ def begin_life(engine: Engine) -> int:
     """
     m = t.core_meta
     with changing(engine) as connection:
+        if engine.dialect.name == "postgresql":  # two processes at once count two lives
+            return int(connection.exec_driver_sql(_COUNT_LIFE).scalar_one())
         found = connection.execute(select(m.c.value).where(m.c.key == "incarnation")).scalar()
         number = int(found or 0) + 1
         if found is None:
