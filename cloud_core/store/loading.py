@@ -11,6 +11,7 @@ from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store import schema_breaker as b
 from cloud_core.store.due import DueFetch
+from cloud_core.store.hold_rows import outside_check
 from cloud_core.store.reading import R, among, many, one, parts, selecting
 
 _ORDER = selecting(t.orders, r.Order)
@@ -123,6 +124,10 @@ class SqlFetch(DueFetch):
         return self._one(
             _ALARM.where(c.kind == key[0], c.key == key[1], c.closed_ms.is_(None)), r.Alarm
         )
+
+    def outside_check(self, key: str) -> r.OutsideCheck | None:
+        """An outside check by id."""
+        return outside_check(self.connection, key)
 
     def order_lines(self, order_id: str) -> tuple[r.OrderLine, ...] | None:
         """An order's lines."""

@@ -40,7 +40,7 @@ from cloud_core.domain.rows import (
     Waybill,
 )
 from cloud_core.ports import Carrier
-from cloud_core.store.hold_rows import hold_lines, outside_check
+from cloud_core.store.hold_rows import hold_lines
 from cloud_core.store.loading import SqlFetch
 
 R = TypeVar("R")
@@ -170,9 +170,7 @@ class WorkingSet:
         )
         self.hold_lines: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
-        self.outside_checks: Rows[OutsideCheck] = Rows(
-            lambda r: r.id, lambda key: outside_check(fetch.connection, key), undo
-        )
+        self.outside_checks: Rows[OutsideCheck] = Rows(lambda r: r.id, fetch.outside_check, undo)
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
         self._stock_loaded: set[str] = set()
