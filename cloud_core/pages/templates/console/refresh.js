@@ -4,10 +4,14 @@
   const main = document.getElementById("main");
   const seconds = Number(main && main.dataset.refresh);
   if (!seconds) return;
+  const changed = (field) => field.options
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected)
+    : field.value !== field.defaultValue || field.checked !== field.defaultChecked;
   const busy = () => {
     const at = document.activeElement;
     const chosen = String(window.getSelection() || "") !== "";
-    return document.hidden || chosen || (at && main.contains(at) && at !== main);
+    const begun = [...main.querySelectorAll("input, select, textarea")].some(changed);
+    return document.hidden || chosen || begun || (at && main.contains(at) && at !== main);
   };
   const again = async () => {
     if (busy()) return;
