@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud_core.store import schema as t
 from cloud_core.pages.console import REFRESH_S
+from cloud_core.store import schema as t
 from tests.browser.test_tracking_page import PHONE
 from tests.support.browser import Browser, View
 from tests.support.console import order_row, shipment_row
