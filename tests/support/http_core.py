@@ -15,10 +15,11 @@ import httpx
 from cloud_core import logs
 from cloud_core.api.app import create_app
 from cloud_core.api.doors import Limits
-from cloud_core.bootstrap import Knobs, NoLink, Ports, RandomIds, Wired, running, wire
+from cloud_core.bootstrap import Knobs, Ports, RandomIds, Wired, running, wire
 from cloud_core.domain.access import ApiKey, key_hash, key_text
 from cloud_core.domain.rows import Audit
 from cloud_core.domain.signing import hmac_sha256_hex, md5_hex
+from cloud_core.link import NoLink
 from cloud_core.ports import ChannelConfig, WriteBackAnswer
 from cloud_core.store import key_file
 from cloud_core.store import schema as t

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloud_core.bootstrap import Knobs, NoLink, Ports, RandomIds, wire
+from cloud_core.bootstrap import Knobs, Ports, RandomIds, wire
 from cloud_core.domain.commands import StopOrder
+from cloud_core.link import NoLink
 from cloud_core.ports import Received
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
