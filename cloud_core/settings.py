@@ -49,6 +49,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """MQTT 代理地址。Broker address."""
     mqtt_port: Port = 1883
     """MQTT 代理端口。Broker port."""
+    core_processes: Annotated[int, Meta(ge=1, le=16)] = 1
+    """同一 PostgreSQL 上的核心进程数。Processes on one PostgreSQL: broker users core, core-1…"""
     mqtt_username: str = "core"
     """连接代理的用户名。User name at the broker."""
     mqtt_password_file: str = ""
@@ -121,8 +123,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         """Where the broker password is; None when there is none to send."""
         if self.mqtt_password_file:
             return Path(self.mqtt_password_file)
-        usual = self.data_path / "mqtt.password"
+        usual = self.core_password_path(self.mqtt_username)
         return usual if usual.exists() else None
+
+    def core_password_path(self, user: str) -> Path:
+        """Where `broker-config` puts the password of a core process's broker user."""
+        return self.data_path / ("mqtt.password" if user == "core" else f"mqtt-{user}.password")
 
     @property
     def database(self) -> str:

@@ -20,7 +20,7 @@ from cloud_core.cli.root import (
     settings_of,
     with_context,
 )
-from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent, Listener, Tls
+from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent, Listener, Tls, core_user
 from cloud_core.domain.commands import Sweep
 from cloud_core.settings import Settings, reference
 from cloud_core.store import backup as copies
@@ -30,7 +30,6 @@ from cloud_core.store.engine import open_engine, sqlite_path
 from cloud_core.store.views import Views
 from protocols.errors import PacklineError
 
-CORE_USER = "core"
 BROKER_SECRETS = "broker-secrets.json"
 _SWEEPS_MAX = 10_000
 
@@ -189,10 +188,11 @@ def broker_config(context: click.Context, kind: str, out: Path, host: str, port:
         conf = broker_files.write_nats(out, access, listener)
     else:
         conf = broker_files.write_mosquitto(out, access, listener, secrets.token_bytes)
-    password = found.data_path / "mqtt.password"
-    broker_files.write_secret(password, access.core_secret)
     click.echo(f"已写入 {conf}（{len(access.agents)} 个代理）")
-    click.echo(f"核心的代理密码在 {password}，serve 会自动使用")
+    for user, secret in access.cores:
+        password = found.core_password_path(user)
+        broker_files.write_secret(password, secret)
+        click.echo(f"核心 {user} 的代理密码在 {password}，serve（mqtt_username={user}）会自动使用")
     start = "nats-server -c" if kind == "nats" else "mosquitto -c"
     click.echo(f"启动：{start} {conf}")
 
@@ -210,11 +210,13 @@ def broker_access(found: Settings) -> BrokerAccess:
         sites = Views(engine).sites()
     finally:
         engine.dispose()
+    cores = [core_user(number) for number in range(found.core_processes)]
     kept = broker_files.keep_secrets(
-        found.data_path / BROKER_SECRETS, [CORE_USER, *sites], bootstrap.make_secret
+        found.data_path / BROKER_SECRETS, [*cores, *sites], bootstrap.make_secret
     )
     accounts = tuple(BrokerAgent(site, agent, kept[agent]) for agent, site in sites.items())
-    return BrokerAccess(kept[CORE_USER], accounts)
+    first, *more = (kept[user] for user in cores)
+    return BrokerAccess(first, accounts, tuple(more))
 
 
 def patient_of(found: Settings) -> doctor.Patient:

@@ -55,6 +55,19 @@ class BrokerAccess:
 
     core_secret: str = field(repr=False)
     agents: tuple[BrokerAgent, ...] = ()
+    more_core_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Of further core processes on the same database: users `core-1`, `core-2`…"""
+
+    @property
+    def cores(self) -> list[tuple[str, str]]:
+        """(user, secret) of every core process; mosquitto makes the user the client id."""
+        every = (self.core_secret, *self.more_core_secrets)
+        return [(core_user(number), secret) for number, secret in enumerate(every)]
+
+
+def core_user(number: int) -> str:
+    """The broker's user of the core process with this number: `core`, `core-1`, `core-2`…"""
+    return f"{CORE_USER}-{number}" if number else CORE_USER
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,9 @@ class Listener:
 
 def check(access: BrokerAccess) -> BrokerAccess:
     """Return `access` if it can be written; raise `Corrupt` (ids) or `Rejected` (rest)."""
-    seen = {CORE_USER}
-    _check_secret(access.core_secret)
+    seen = {user for user, _ in access.cores}
+    for _, secret in access.cores:
+        _check_secret(secret)
     for account in access.agents:
         topics.check_id(account.site, "site")
         topics.check_id(account.agent, "agent")
@@ -103,7 +117,7 @@ def nats_conf(access: BrokerAccess, listener: Listener, store_dir: str) -> str:
     2.11.12 and 2.12.3 and must not be listed. Source: docs.nats.io, "MQTT" and "Authorization".
     """
     check(access)
-    users = [_nats_user(CORE_USER, access.core_secret, ["v1.>"], ["v1", "v1.>"])]
+    users = [_nats_user(user, secret, ["v1.>"], ["v1", "v1.>"]) for user, secret in access.cores]
     for account in access.agents:
         root = f"v1.{account.site}.{account.agent}"
         reads = [f"{root}.dn", f"{root}.dn.>", topics.CORE_STATE_TOPIC.replace("/", ".")]
@@ -177,7 +191,7 @@ def mosquitto_conf(listener: Listener, directory: str, run_as: str = "") -> str:
 def mosquitto_acl(access: BrokerAccess) -> str:
     """The rights of every user by exact site and agent: nobody speaks for another site either."""
     check(access)
-    blocks = [f"user {CORE_USER}\ntopic readwrite v1/#"]
+    blocks = [f"user {user}\ntopic readwrite v1/#" for user, _ in access.cores]
     for account in access.agents:
         root = f"v1/{account.site}/{account.agent}"
         blocks.append(
@@ -192,7 +206,7 @@ def mosquitto_acl(access: BrokerAccess) -> str:
 def mosquitto_passwords(access: BrokerAccess, random_bytes: Callable[[int], bytes]) -> str:
     """The password file: `user:$7$rounds$salt$hash` (PBKDF2-HMAC-SHA512), one line a user."""
     check(access)
-    accounts = [(CORE_USER, access.core_secret)]
+    accounts = access.cores
     accounts += [(account.agent, account.secret) for account in access.agents]
     return "".join(
         f"{user}:{mosquitto_hash(secret, random_bytes(SALT_BYTES))}\n" for user, secret in accounts
