@@ -84,16 +84,19 @@ class Leases:
         run = connection.exec_driver_sql
         run(_ALIVE, (_PROCESS + self._holder, self._holder))
         held: dict[str, int] = {row[0]: row[1] for row in run(_RENEW, (self._holder,))}
-        names = [*CHORES, *sorted(connection.execute(select(t.warehouse.c.site)).scalars())]
+        sites = sorted(connection.execute(select(t.warehouse.c.site)).scalars())
         count = f"SELECT count(*) FROM lease WHERE site LIKE '~%%' AND until_ms > {_NOW}"  # noqa: S608
         alive = int(run(count).scalar_one())
-        share = -(-len(names) // max(1, alive))
-        if len(held) < share:
-            taken = run(_TAKE, (self._holder, names, share - len(held)))
-            held |= {row[0]: row[1] for row in taken}
-        too_many = sorted(held)[share:]
-        _give_back(connection, self._holder, too_many)
-        return {name: fence for name, fence in held.items() if name not in too_many}, alive
+        kept: dict[str, int] = {}
+        for names in (sites, CHORES):
+            share = -(-len(names) // max(1, alive))
+            mine = {name: held[name] for name in names if name in held}
+            if len(mine) < share:
+                wanted = (self._holder, list(names), share - len(mine))
+                mine |= {row[0]: row[1] for row in run(_TAKE, wanted)}
+            kept |= {name: mine[name] for name in sorted(mine)[:share]}
+        _give_back(connection, self._holder, sorted(held.keys() - kept.keys()))
+        return kept, alive
 
     def give_back(self) -> None:
         """An orderly end: others need not wait for the leases to run out."""
