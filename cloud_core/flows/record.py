@@ -17,7 +17,8 @@ from cloud_core.domain.rows import EventRow, OriginRow, Shipment, Stream
 from cloud_core.flows.facts import apply_fact, call_id
 from cloud_core.flows.grant import grant_id
 from cloud_core.flows.recover import note_replayed
-from cloud_core.store.working_set import Rows, WorkingSet
+from cloud_core.store.row_map import Rows
+from cloud_core.store.working_set import WorkingSet
 from protocols import chain, codec, limits
 from protocols.errors import Corrupt, Rejected
 from protocols.events import CommandReceived

@@ -21,8 +21,9 @@ from sqlalchemy import Column, Connection, LargeBinary, Table
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store.pg_values import Literal, array_type, literal_of
-from cloud_core.store.plain_writer import covered
-from cloud_core.store.working_set import Rows, WorkingSet
+from cloud_core.store.plain_writer import covered, gone_lines
+from cloud_core.store.row_map import Rows
+from cloud_core.store.working_set import WorkingSet
 
 Chosen = dict[str, set[tuple[Any, ...]]]
 """Keys of the rows a commit changed, by table, in the order in which they are locked."""
@@ -112,11 +113,20 @@ class GuardedWriter:
             self._update(table, kind, changed)
 
     def lines(self, table: Table, kind: type[Any], rows: Rows[Any]) -> None:
-        """As `rows`, for tuples of rows that belong to one parent."""
+        """As `rows`, for tuples of rows that belong to one parent; a split one has fewer."""
         new, changed = rows.pairs()
         self._insert(table, kind, [line for lines in new for line in lines])
-        pairs = [pair for old, now in changed for pair in zip(old, now, strict=True)]
-        self._update(table, kind, [(old, now) for old, now in pairs if old is not now])
+        c = t.shipment_line.c
+        self._arrays(
+            "DELETE FROM shipment_line USING {} "
+            "WHERE shipment_line.shipment_id = d.a0 AND shipment_line.sku = d.a1",
+            (c.shipment_id, c.sku), gone_lines(changed), "shipment_line",
+        )  # fmt: skip
+        pairs = []
+        for old, now in changed:
+            before = {line.sku: line for line in old}
+            pairs += [(before[line.sku], line) for line in now if before[line.sku] is not line]
+        self._update(table, kind, pairs)
 
     def order_lines(self, rows: Rows[Any]) -> None:
         """An order changed before payment may have other lines; the order's version guards them."""

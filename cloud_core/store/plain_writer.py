@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Table
 
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
-from cloud_core.store.working_set import Rows, WorkingSet
+from cloud_core.store.row_map import Rows
+from cloud_core.store.working_set import WorkingSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +56,14 @@ class PlainWriter:
         self._many(plan.update, [plan.update_values(row) for row in changed])
 
     def lines(self, table: Table, kind: type[Any], rows: Rows[Any]) -> None:
-        """As `rows`, for tuples of rows that belong to one parent."""
-        new, changed = rows.changes()
+        """As `rows`, for tuples of rows that belong to one parent; a split one has fewer."""
+        new, changed = rows.pairs()
         plan = _plan(table, kind)
         self._many(plan.insert, [plan.values(line) for lines in new for line in lines])
-        self._many(plan.update, [plan.update_values(line) for lines in changed for line in lines])
+        self._many(
+            "DELETE FROM shipment_line WHERE shipment_id = ? AND sku = ?", gone_lines(changed)
+        )
+        self._many(plan.update, [plan.update_values(line) for _, now in changed for line in now])
 
     def order_lines(self, rows: Rows[Any]) -> None:
         """An order changed before payment may have other lines than before, not only others."""
@@ -133,6 +137,19 @@ class PlainWriter:
     def _many(self, sql: str, values: list[tuple[Any, ...]]) -> None:
         if values:
             self._connection.exec_driver_sql(sql, values)
+
+
+def gone_lines(
+    changed: Sequence[tuple[Sequence[r.ShipmentLine], Sequence[r.ShipmentLine]]],
+) -> list[tuple[str, str]]:
+    """(shipment, sku) of lines that went to other shipments when their order was split."""
+    return [
+        (line.shipment_id, line.sku)
+        for old, now in changed
+        if len(old) != len(now)
+        for line in old
+        if all(line.sku != kept.sku for kept in now)
+    ]
 
 
 def covered(ws: WorkingSet) -> list[tuple[str, str, str, int]]:

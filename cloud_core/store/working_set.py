@@ -8,13 +8,15 @@ in bulk is fetched alone, inside the same transaction; None means that the row d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
+from cloud_core.domain.decision_values import WarehouseNow
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
+from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.domain.rows import (
     AgentState,
     Alarm,
@@ -42,80 +44,7 @@ from cloud_core.domain.rows import (
 from cloud_core.ports import Carrier
 from cloud_core.store.hold_rows import hold_lines
 from cloud_core.store.loading import SqlFetch
-
-R = TypeVar("R")
-_Undo = list[tuple[dict[Any, Any], Any, Any]]
-_MISSING: Any = object()
-
-
-class Rows(Generic[R]):
-    """The rows of one table by key; remembers which are new and which changed."""
-
-    def __init__(
-        self, key: Callable[[R], Any], fetch: Callable[[Any], R | None], undo: _Undo
-    ) -> None:
-        self._key, self._fetch, self._undo = key, fetch, undo
-        self._now: dict[Any, R | None] = {}
-        self._stored: dict[Any, R | None] = {}
-
-    def get(self, key: Any) -> R | None:
-        """The newest row, None if there is none."""
-        row = self._now.get(key, _MISSING)
-        if row is _MISSING:
-            row = self._fetch(key)
-            self.loaded(key, row)
-        return row
-
-    def put(self, row: R) -> None:
-        """Replace or add a row."""
-        key = self._key(row)
-        if key not in self._now:
-            self.get(key)
-        self._undo.append((self._now, key, self._now[key]))
-        self._now[key] = row
-
-    def loaded(self, key: Any, row: R | None) -> None:
-        """Note what the database holds under `key`; keeps a newer decision."""
-        if key not in self._now:
-            self._now[key] = row
-            self._stored[key] = row
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._now
-
-    def known(self) -> Iterable[R]:
-        """Every row in memory."""
-        return [row for row in self._now.values() if row is not None]
-
-    def stored(self, key: Any) -> R | None:
-        """The row as it was loaded; None if there was none or nobody asked."""
-        return self._stored.get(key)
-
-    def pairs(self) -> tuple[list[R], list[tuple[R, R]]]:
-        """(new rows, changed rows beside what was loaded), each key once."""
-        new: list[R] = []
-        changed: list[tuple[R, R]] = []
-        for key, row in self._now.items():
-            old = self._stored[key]
-            if row is None or row is old:
-                continue
-            if old is None:
-                new.append(row)
-            else:
-                changed.append((old, row))
-        return new, changed
-
-    def changes(self) -> tuple[list[R], list[R]]:
-        """(new rows, changed rows), each key once."""
-        new: list[R] = []
-        changed: list[R] = []
-        stored = self._stored
-        for key, row in self._now.items():
-            old = stored[key]
-            if row is None or row is old:
-                continue
-            (new if old is None else changed).append(row)
-        return new, changed
+from cloud_core.store.row_map import MISSING, Rows, Undo, WatchedRows
 
 
 class WorkingSet:
@@ -137,7 +66,7 @@ class WorkingSet:
         carrier: Callable[[str], Carrier],
         track_token: Callable[[], str],
     ) -> None:
-        undo: _Undo = []
+        undo: Undo = []
         self._undo = undo
         self.fetch = fetch
         self.now_ms, self.core_epoch, self.recovering = now_ms, core_epoch, recovering
@@ -152,14 +81,20 @@ class WorkingSet:
         self.contacts: Rows[Contact] = Rows(lambda r: r.order_id, fetch.contact, undo)
         self.shipments: Rows[Shipment] = Rows(lambda r: r.id, fetch.shipment, undo)
         self.holds: Rows[Hold] = Rows(lambda r: r.id, fetch.hold, undo)
-        self.stock: Rows[Stock] = Rows(lambda r: (r.warehouse, r.sku), fetch.stock, undo)
+        self.stock: Rows[Stock] = WatchedRows(
+            lambda r: (r.warehouse, r.sku), fetch.stock, undo, self._note_units
+        )
         self.waybills: Rows[Waybill] = Rows(lambda r: r.number, fetch.waybill, undo)
-        self.agents: Rows[AgentState] = Rows(lambda r: r.agent, fetch.agent_state, undo)
+        self.agents: Rows[AgentState] = WatchedRows(
+            lambda r: r.agent, fetch.agent_state, undo, self._forget_places
+        )
         self.streams: Rows[Stream] = Rows(lambda r: (r.agent, r.name, r.epoch), fetch.stream, undo)
         self.outbox: Rows[OutboxRow] = Rows(lambda r: r.id, fetch.outbox, undo)
         self.shop_calls: Rows[ShopCall] = Rows(lambda r: r.id, fetch.shop_call, undo)
         self.seen: Rows[SeenKey] = Rows(lambda r: (r.scope, r.key), fetch.seen, undo)
-        self.breakers: Rows[Breaker] = Rows(lambda r: r.warehouse, fetch.breaker, undo)
+        self.breakers: Rows[Breaker] = WatchedRows(
+            lambda r: r.warehouse, fetch.breaker, undo, self._forget_places
+        )
         self.notices: Rows[Notice] = Rows(lambda r: r.id, fetch.notice, undo)
         self.alarms: Rows[Alarm] = Rows(lambda r: (r.kind, r.key), fetch.alarm, undo)
         self.lines: Rows[tuple[OrderLine, ...]] = Rows(
@@ -168,9 +103,13 @@ class WorkingSet:
         self.shipment_lines: Rows[tuple[ShipmentLine, ...]] = Rows(
             lambda r: r[0].shipment_id, fetch.shipment_lines, undo
         )
+        self.outside_checks: Rows[OutsideCheck] = Rows(lambda r: r.id, fetch.outside_check, undo)
+        self._begin_notes()
+
+    def _begin_notes(self) -> None:
+        """What stands beside the rows: facts to append, numbers drawn, look-ups made once."""
         self.hold_lines: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
-        self.outside_checks: Rows[OutsideCheck] = Rows(lambda r: r.id, fetch.outside_check, undo)
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
         self._stock_loaded: set[str] = set()
@@ -193,6 +132,11 @@ class WorkingSet:
         self.meta: dict[str, str] = {}
         self.load: dict[str, int] | None = None
         self.places: tuple[str, ...] | None = None
+        self.routing: RoutingTable | None = None
+        self.warehouses_now: dict[str, WarehouseNow] | None = None
+        """What routing knows of each warehouse; None once something has changed."""
+        self.used_stored: dict[str, int] | None = None
+        self._units: dict[str, dict[str, int]] = {}
         self.touched_agents: set[str] = set()
 
     # --- undo ----------------------------------------------------------------------------------
@@ -205,14 +149,19 @@ class WorkingSet:
         """Forget every decision since `mark`."""
         while len(self._undo) > mark[0]:
             rows, key, old = self._undo.pop()
-            if old is _MISSING:
+            if old is MISSING:
                 rows.pop(key, None)
             else:
                 rows[key] = old
         del self.appended[mark[1] :]
+        self._units.clear()
+        self.warehouses_now = None
+
+    def _forget_places(self, _row: object) -> None:
+        self.warehouses_now = None
 
     def _note(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
-        self._undo.append((mapping, key, mapping.get(key, _MISSING)))
+        self._undo.append((mapping, key, mapping.get(key, MISSING)))
         mapping[key] = value
 
     # --- orders and shipments ------------------------------------------------------------------
@@ -260,6 +209,19 @@ class WorkingSet:
         found = (self.shipments.get(i) for i in self.shipment_ids(order_id))
         return [s for s in found if s is not None]
 
+    def fresh_shipments_of(self, order_id: str) -> list[Shipment]:
+        """As `shipments_of`, for a decision about all of them together; the order must be loaded.
+
+        Beside other writers those that this commit did not change are read again: then they are not
+        older than the order's version, which the save checks.
+        """
+        found = self.shipments_of(order_id)
+        if len(found) < 2 or self.fetch.alone:
+            return found
+        for shipment in self.fetch.shipments_of([order_id]):
+            self.shipments.refresh(shipment.id, shipment)
+        return self.shipments_of(order_id)
+
     def lines_of(self, shipment_id: str) -> tuple[ShipmentLine, ...]:
         """A shipment's lines, unique by SKU."""
         return self.shipment_lines.get(shipment_id) or ()
@@ -273,6 +235,23 @@ class WorkingSet:
             for row in self.fetch.stock_of(missing):
                 self.stock.loaded((row.warehouse, row.sku), row)
             self._stock_loaded.update(missing)
+
+    def available_of(self, sku: str) -> dict[str, int]:
+        """Units of `sku` that each warehouse may still promise. Not to be changed."""
+        units = self._units.get(sku)
+        if units is None:
+            self.stock_for((sku,))
+            units = self._units[sku] = {
+                warehouse: row.available
+                for warehouse in self.master.warehouses
+                if (row := self.stock_at(warehouse, sku)) is not None
+            }
+        return units
+
+    def _note_units(self, row: Stock) -> None:
+        units = self._units.get(row.sku)
+        if units is not None:
+            units[row.warehouse] = row.available
 
     def available(self, warehouse: str, sku: str) -> int:
         """Units of `sku` that `warehouse` may still promise."""
