@@ -63,7 +63,7 @@ from cloud_core.store.channel_rows import ChannelRegister
 from cloud_core.store.console_details import ConsoleDetails
 from cloud_core.store.console_sessions import SessionRegister
 from cloud_core.store.console_views import ConsoleViews
-from cloud_core.store.divisions import load_divisions
+from cloud_core.store.divisions import load_divisions, load_names
 from cloud_core.store.engine import ServeLock, open_engine, sqlite_path
 from cloud_core.store.key_file import MasterKeys
 from cloud_core.store.leases import Leases
@@ -420,6 +420,7 @@ def _listen(settings: Settings) -> socket.socket:
 @cache
 def _languages() -> Languages:
     """Dialects and the address index hold no state, so every core of a process shares them."""
+    load_names()  # routing rules need them, and no commit should wait for that
     dialects = {d.name: d for d in (GenericDialect(), DouyinDialect())}
     return Languages(dialects, read_order_file, AddressMatcher(load_divisions()).match)
 

@@ -33,12 +33,14 @@ from cloud_core.domain import hold_commands as h
 from cloud_core.domain import outside_commands as o
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
+from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.ports import Carrier, Clock
 from cloud_core.store import rounds
 from cloud_core.store.engine import committing
 from cloud_core.store.failures import Failure, failure_of, is_busy, is_of_database, reason
 from cloud_core.store.guarded_writer import Chosen, GuardMissed
 from cloud_core.store.loading import SqlFetch
+from cloud_core.store.rules_rows import META_KEY, load_rules
 from cloud_core.store.saving import save
 from cloud_core.store.snapshot import CLOCK, load_master, load_meta
 from cloud_core.store.working_set import WorkingSet
@@ -106,6 +108,7 @@ class CommitCore:
         self._carriers = carriers
         self._track_token = track_token
         self._master: Master | None = None
+        self._routing: RoutingTable | None = None
         self._on_commit = on_commit or (lambda point: None)
         self._replay_goals: dict[str, dict[str, int]] = {}
 
@@ -223,6 +226,8 @@ class CommitCore:
         self._on_commit("after_commit")
         if "master_version" in ws.meta:
             self._master = None
+        if META_KEY in ws.meta or "master_version" in ws.meta:
+            self._routing = None
         return Committed(
             results, frozenset(ws.touched_agents), ws.wake_parked, bool(ws.shop_calls.changes()[0])
         )
@@ -245,7 +250,15 @@ class CommitCore:
             track_token=self._track_token,
         )
         ws.replay_goals = self._replay_goals
+        ws.routing = self._routing_for(connection, self._master, int(meta.get(META_KEY, "0")))
         return ws
+
+    def _routing_for(self, connection: Connection, master: Master, version: int) -> RoutingTable:
+        """Rules and master data as they run now, compiled once for each change of either."""
+        found = self._routing
+        if found is None or found.master is not master or found.rules.version != version:
+            found = self._routing = RoutingTable(load_rules(connection, version), master)
+        return found
 
     def _prefetch(self, ws: WorkingSet, commands: Sequence[Any]) -> None:
         by_type: dict[type, list[Any]] = {}

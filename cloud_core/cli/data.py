@@ -29,8 +29,8 @@ from cloud_core.domain.commands import (
     ResolveIncident,
     StopOrder,
 )
+from cloud_core.domain.decision_record import PARKED_ZH
 from cloud_core.domain.master_data import WaybillNumber
-from cloud_core.domain.routing import PARKED_ZH
 from cloud_core.domain.rows import RawMessage
 from cloud_core.domain.shop_order import RowProblem
 from cloud_core.flows.import_master import Report, kind_named

@@ -6,7 +6,8 @@ One JSON object a decision, version 2:
 they were looked at (the last three only where a carrier was asked),
 `q` the carriers the chosen one weighed `[carrier, why, days, fen]`, `p` the
 parcels `[warehouse, carrier, fen, days, [[sku, quantity]…]]`, `parked`, `flags`, `tags`,
-`priority`. `why` is "" for the chosen one. Records of version 1 (`domain.routing`) are read too.
+`priority`. `why` is "" for the chosen one. Records of version 1 (`candidates`, `chosen`) are
+read too.
 """
 
 from __future__ import annotations
@@ -17,10 +18,22 @@ from typing import Any
 import msgspec
 
 from cloud_core.domain.decision_values import Parcel
-from cloud_core.domain.routing import PARKED_ZH
 from cloud_core.domain.rule_index import Effects, Facts
 
 CARRIERS_MAX = 20
+PARKED_ZH = {
+    "no_stock": "没有一个仓库能发齐全部商品",
+    "no_warehouse": "没有可用的仓库",
+    "unreachable": "能发货的仓库全部离线",
+    "no_answer": "仓库未按时接单，等待重试",
+    "rejected": "有货的仓库均已拒单",
+    "capacity": "有货的仓库今日产能已满",
+    "breaker": "有货的仓库熔断中",
+    "no_carrier": "没有承运商从有货的仓库送达该地区",
+    "rule": "路由规则排除了有货的仓库",
+    "recovering": "系统恢复中，等待各仓补传",
+    "division": "收货地址需要人工确认",
+}
 _encode = msgspec.json.Encoder().encode
 WHY_ZH = {
     "short": "库存不足",
@@ -81,6 +94,24 @@ def write_record(
     return _encode(record).decode()
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What rules say of the shipment itself."""
+
+    tags: tuple[str, ...] = ()
+    priority: int = 0
+
+
+_marks = msgspec.json.Decoder(Marks).decode
+
+
+def marks(record: str) -> Marks:
+    """Tags and priority in a record; none when it does not say."""
+    try:
+        return _marks(record or "{}")
+    except msgspec.DecodeError:
+        return Marks()
+
+
 def sentences(
     record: str, names: Mapping[str, str] | None = None, places: Mapping[str, str] | None = None
 ) -> list[str]:
@@ -126,7 +157,7 @@ class _Said:
         return said
 
     def old(self, record: Mapping[str, Any]) -> list[str]:
-        """What `domain.routing` wrote."""
+        """What was written before there were rules."""
         said = []
         if record.get("parked"):
             reason = record.get("parked_zh") or PARKED_ZH.get(record["parked"], record["parked"])

@@ -6,7 +6,7 @@ Pure; must not know pages or SQL.
 
 from __future__ import annotations
 
-from cloud_core.domain.routing import PARKED_ZH
+from cloud_core.domain.decision_record import PARKED_ZH
 from protocols.vocabulary import EVENT_ZH, STATE_ZH
 
 STOP_ZH = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from cloud_core.domain.rows import Shipment, Waybill
+from cloud_core.domain.decision_record import marks
+from cloud_core.domain.rows import Order, Shipment, Waybill
 from cloud_core.flows.own import note, settle_order
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec, limits
@@ -74,12 +75,18 @@ def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str
         shipment.ship_by_ms,
         info.print_on,
         shipment.priority,
-        [t for t in order.tags.split(",") if t],
+        _tags(order, shipment),
         reissue,
     )
     command_id = grant_id(shipment) + suffix
     ws.send(command_id, shipment.agent, "grant", codec.encode(body), shipment_id=shipment.id)
     return command_id
+
+
+def _tags(order: Order, shipment: Shipment) -> list[str]:
+    """What the order and the rules want the bench to see."""
+    said = (*order.tags.split(","), *marks(shipment.decision).tags)
+    return list(dict.fromkeys(tag for tag in said if tag))[:_TAGS_MAX]
 
 
 def grant_id(shipment: Shipment) -> str:
@@ -117,6 +124,8 @@ def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:
     return free.number
 
 
+_TAGS_MAX = 16
+"""Tags that travel in a grant (`protocols.commands.Grant`)."""
 _POOL_PAGE = 600
 """Free numbers read at a time; a commit that draws more reads on behind them."""
 

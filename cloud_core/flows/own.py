@@ -7,88 +7,118 @@ a timer (P9). Taking an un-granted shipment back fences the old agent with the n
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
-from cloud_core.domain.hours import is_open
-from cloud_core.domain.master import AgentInfo
-from cloud_core.domain.policy import DAY_MS
+from cloud_core.domain.decision_record import marks
+from cloud_core.domain.decision_values import Decision, Parcel
 from cloud_core.domain.progress import UNGRANTED, order_state, order_stop
-from cloud_core.domain.routing import Candidate, choose
 from cloud_core.domain.rows import Hold, Order, Shipment
-from cloud_core.flows.reserve import take_over
+from cloud_core.flows import parts
+from cloud_core.flows.breaker_gate import may_take_now, note_trial
+from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
+from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_given
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine
 from protocols.messages import Token
 
+__all__ = ["hold_id", "is_reachable", "note", "own", "release", "send_cancel", "take_back"]
+
 
 def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     """Route, hold, own and offer an unowned shipment; park it when nobody can take it.
 
-    The token grows in either case, so whatever the last owner still does is void.
+    The token grows in either case, so whatever the last owner still does is void. An order that no
+    warehouse covers alone becomes several shipments where its channel allows that; the one given
+    keeps its id and is returned.
     """
     assert shipment.state in UNGRANTED, shipment.state
     assert not shipment.stop, shipment.stop
     lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
     ws.stock_for(sku for sku, _ in lines)
-    token = Token(ws.core_epoch, shipment.token_n + 1)
     order = ws.orders.get(shipment.order_id)
     assert order is not None
     taken = ""
+    basket: Basket = ()
     if order.hold:  # the checkout hold it names becomes its own (P9)
         taken = take_over(ws, order, shipment, hold_id(shipment.id, shipment.token_n), lines)
+        basket = () if taken or ws.recovering else basket_of(ws, order, shipment)
     if ws.recovering:  # under its old token: the bench that has it may still tell us
         return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
     kept = taken or _kept(ws, shipment, lines)
-    candidates = _candidates(ws, shipment, lines)
-    available = {
-        (c.warehouse, sku): ws.available(c.warehouse, sku) + (units if c.warehouse == kept else 0)
-        for c in candidates
-        for sku, units in lines
-    }
-    choice = choose(lines, candidates, available)
-    if choice.parked:
-        if shipment.parked not in ("", "recovering"):
-            token = shipment.token  # nobody has had it meanwhile
-        elif kept:
-            release(ws, shipment, "moved")
-            _hold(ws, shipment.id, token, kept, lines)
-        return _park(ws, shipment, token, choice.parked, choice.record)
+    found = ask(
+        ws, order, shipment, lines, kept=kept, kept_hold=hold_id(shipment.id, shipment.token_n),
+        basket=basket,
+    )  # fmt: skip
+    if not found.parcels:
+        return _set_aside(ws, shipment, found, kept, lines)
     if kept:
         release(ws, shipment, "moved")
-    _hold(ws, shipment.id, token, choice.warehouse, lines)
-    info = ws.master.warehouses[choice.warehouse]
-    days = ws.master.transit_days(info.carrier, info.id, order.province)
+    if basket:
+        give_basket_up(ws, order, shipment)
+    first, *rest = found.parcels
+    others = parts.cut(ws, shipment, found.parcels) if rest else ()
+    owned = give(ws, shipment, order, first, found, actor)
+    for part, parcel in zip(others, rest, strict=True):
+        give(ws, part, order, parcel, found, actor)
+    settle_order(ws, order.id)
+    return owned
+
+
+def give(
+    ws: WorkingSet, shipment: Shipment, order: Order, parcel: Parcel, found: Decision, actor: str
+) -> Shipment:
+    """Hold a parcel's goods for the shipment under its next token, and offer it to the agent."""
+    token = Token(ws.core_epoch, shipment.token_n + 1)
+    set_goods_aside(ws, shipment.id, token, parcel.warehouse, parcel.lines)
     owned = replace(
         shipment,
         state="offered",
         parked="",
         parked_ms=None,
-        warehouse=choice.warehouse,
-        agent=choice.agent,
+        warehouse=parcel.warehouse,
+        agent=parcel.agent,
         token_epoch=token.core_epoch,
         token_n=token.n,
-        carrier=info.carrier,
+        carrier=parcel.carrier,
         deadline_ms=ws.now_ms + ws.policy.offer_ttl_s * 1000,
         waiting="",
         waybill="",
-        expected_ms=shipment.ship_by_ms + days * DAY_MS,
-        decision=choice.record,
+        priority=parcel.priority,
+        expected_ms=parcel.expected_ms,
+        decision=found.record,
         version=shipment.version + 1,
     )
     ws.shipments.put(owned)
-    if ws.load is not None:
-        ws.load[choice.agent] = ws.load.get(choice.agent, 0) + 1
-    _send_offer(ws, owned, order, lines)
+    take_place(ws, owned, found)
+    _send_offer(ws, owned, order, parcel.lines)
     note(ws, owned, f"{shipment.state}>offered", actor)
-    settle_order(ws, order.id)
     return owned
 
 
-def _send_offer(
-    ws: WorkingSet, shipment: Shipment, order: Order, lines: list[tuple[str, int]]
-) -> None:
+def take_place(ws: WorkingSet, owned: Shipment, found: Decision) -> None:
+    """Count the shipment as work of its new agent, and as a trial of a half-open breaker."""
+    note_given(ws, owned.warehouse, owned.agent)
+    if ws.breakers.get(owned.warehouse) is not None:
+        alone = "sole_holder" in found.flags
+        if may_take_now(ws, owned.warehouse, sole_holder=alone).answer == "trial":
+            note_trial(ws, owned.warehouse, owned.id)
+
+
+def _set_aside(
+    ws: WorkingSet, shipment: Shipment, found: Decision, kept: str, lines: Lines
+) -> Shipment:
+    """Park a shipment that nobody can take; what was set aside for it stays so."""
+    token = Token(ws.core_epoch, shipment.token_n + 1)
+    if shipment.parked not in ("", "recovering"):
+        token = shipment.token  # nobody has had it meanwhile
+    elif kept:
+        release(ws, shipment, "moved")
+        set_goods_aside(ws, shipment.id, token, kept, lines)
+    return _park(ws, shipment, token, found.parked, found.record)
+
+
+def _send_offer(ws: WorkingSet, shipment: Shipment, order: Order, lines: Lines) -> None:
     token = shipment.token
     offer = Offer(
         shipment.id,
@@ -124,7 +154,7 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
     if why in ("timeout", "rejected"):
-        excluded = _exclude(ws, shipment, why)
+        excluded = exclude(ws, shipment, why)
     free = replace(
         shipment,
         state="routed",
@@ -170,11 +200,13 @@ def settle_order(ws: WorkingSet, order_id: str) -> None:
     """Fold the order's state and stop axis over its shipments."""
     order = ws.orders.get(order_id)
     assert order is not None, order_id
-    shipments = ws.shipments_of(order_id)
+    shipments = ws.fresh_shipments_of(order_id)
     state = order_state(order.state, shipments)
     stop = order_stop(order.stop, shipments) if shipments else order.stop
     expected = max((s.expected_ms for s in shipments if s.stop != "cancelled"), default=0)
-    if (state, stop, expected or order.expected_ms) != (order.state, order.stop, order.expected_ms):
+    before = (order.state, order.stop, order.expected_ms)
+    # Two processes may each change another part of one order: then its version tells the second.
+    if len(shipments) > 1 or (state, stop, expected or order.expected_ms) != before:
         ws.orders.put(
             replace(
                 order,
@@ -196,7 +228,7 @@ def hold_id(shipment_id: str, token_n: int) -> str:
     return f"{shipment_id}@{token_n}"
 
 
-def _kept(ws: WorkingSet, shipment: Shipment, lines: list[tuple[str, int]]) -> str:
+def _kept(ws: WorkingSet, shipment: Shipment, lines: Lines) -> str:
     """The warehouse that still sets goods aside for the unowned shipment, "" if none does.
 
     A hold on goods that a count did not find any more ends here.
@@ -212,9 +244,10 @@ def _kept(ws: WorkingSet, shipment: Shipment, lines: list[tuple[str, int]]) -> s
     return hold.warehouse
 
 
-def _hold(
-    ws: WorkingSet, shipment_id: str, token: Token, warehouse: str, lines: list[tuple[str, int]]
+def set_goods_aside(
+    ws: WorkingSet, shipment_id: str, token: Token, warehouse: str, lines: Lines
 ) -> None:
+    """A new hold for one token of a shipment."""
     hold = Hold(hold_id(shipment_id, token.n), shipment_id, warehouse, "held", None, ws.now_ms)
     ws.holds.loaded(hold.id, None)
     ws.holds.put(hold)
@@ -236,6 +269,7 @@ def _park(ws: WorkingSet, shipment: Shipment, token: Token, reason: str, record:
         agent="",
         deadline_ms=None,
         decision=record,
+        priority=marks(record).priority,
         token_epoch=token.core_epoch,
         token_n=token.n,
         version=shipment.version + 1,
@@ -245,74 +279,3 @@ def _park(ws: WorkingSet, shipment: Shipment, token: Token, reason: str, record:
         note(ws, parked, f"parked:{reason}", "core")
     settle_order(ws, shipment.order_id)
     return parked
-
-
-def _candidates(
-    ws: WorkingSet, shipment: Shipment, lines: list[tuple[str, int]]
-) -> list[Candidate]:
-    excluded = msgspec.json.decode(shipment.excluded) if shipment.excluded else {}
-    found = []
-    for info in ws.master.warehouses.values():
-        if not info.enabled:
-            continue
-        agents = ws.master.agents_of(info.id)
-        out = excluded.get(info.id)
-        why = ""
-        if out is not None and out["sig"] == _signature(ws, info.id, lines):
-            fresh = out["why"] == "timeout" and ws.now_ms - out["at"] > _TIMEOUT_OUT_MS
-            why = "" if fresh else out["why"]
-        found.append(
-            Candidate(
-                info.id,
-                info.name,
-                info.priority,
-                _agent(ws, agents),
-                len(agents),
-                is_open(info.hours, ws.now_ms),
-                why,
-            )
-        )
-    return found
-
-
-_TIMEOUT_OUT_MS = 300_000
-"""A warehouse that let an offer pass may be asked for the same shipment again after this."""
-
-
-def _agent(ws: WorkingSet, agents: tuple[AgentInfo, ...]) -> str:
-    """The least-loaded reachable agent, "" if none is."""
-    reachable = [a.id for a in agents if is_reachable(ws, a.id)]
-    if len(reachable) < 2:
-        return reachable[0] if reachable else ""
-    if ws.load is None:
-        ws.load = ws.fetch.agent_load()
-    load = ws.load
-    return min(reachable, key=lambda agent: (load.get(agent, 0), agent))
-
-
-def is_reachable(ws: WorkingSet, agent: str) -> bool:
-    """Birth seen and heartbeat young enough (DESIGN §6)."""
-    state = ws.agents.get(agent)
-    return (
-        state is not None
-        and state.online == 1
-        and ws.now_ms - state.seen_ms <= ws.policy.reachable_s * 1000
-    )
-
-
-def _signature(ws: WorkingSet, warehouse: str, lines: list[tuple[str, int]]) -> str:
-    """Changes when the warehouse's stock of these SKUs or its hours change."""
-    info = ws.master.warehouses[warehouse]
-    rows = (ws.stock_at(warehouse, sku) for sku, _ in lines)
-    return info.hours + "/" + "/".join(str(row.on_hand if row else 0) for row in rows)
-
-
-def _exclude(ws: WorkingSet, shipment: Shipment, why: str) -> str:
-    excluded = msgspec.json.decode(shipment.excluded) if shipment.excluded else {}
-    lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
-    excluded[shipment.warehouse] = {
-        "why": why,
-        "at": ws.now_ms,
-        "sig": _signature(ws, shipment.warehouse, lines),
-    }
-    return msgspec.json.encode(excluded).decode()

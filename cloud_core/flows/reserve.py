@@ -156,15 +156,7 @@ def take_over(
             _put_confirmed(ws, hold, f"order:{order.id}", shipment.id)
             ws.trail(order.id, "hold:confirmed", "core", hold.id)
         return ""
-    _give_back(ws, hold.id, units, "checkout_move")
-    ws.holds.put(
-        replace(
-            hold, state="moved", shipment_id=shipment.id, result=f"order:{order.id}",
-            resolved_ms=hold.resolved_ms or ws.now_ms, version=hold.version + 1,
-        )
-    )  # fmt: skip
-    ws.close_alarm(_ORPHAN_ALARM, hold.id)
-    ws.trail(order.id, "hold:moved", "core", hold.id)
+    _move_on(ws, hold, order, shipment, units)
     taken = Hold(new_id, shipment.id, where, "held", None, ws.now_ms)
     ws.holds.put(taken)
     ws.cover_hold(new_id, [(where, sku, quantity) for sku, quantity in lines])
@@ -172,6 +164,21 @@ def take_over(
         row = ws.move(where, sku, held=quantity, reason="hold", ref=new_id)
         assert row.available >= 0, (where, sku)
     return where
+
+
+def basket_of(ws: WorkingSet, order: Order, shipment: Shipment) -> Units:
+    """What the order's confirmed checkout hold keeps for the shipment in several warehouses."""
+    hold = ws.holds.get(order.hold)
+    if hold is None or (hold.kind, hold.state) != ("checkout", "confirmed"):
+        return ()
+    return ws.lines_of_hold(hold.id) if hold.shipment_id == shipment.id else ()
+
+
+def give_basket_up(ws: WorkingSet, order: Order, shipment: Shipment) -> None:
+    """The commit that holds the goods for the order's shipments ends the hold they came with."""
+    hold = ws.holds.get(order.hold)
+    assert hold is not None
+    _move_on(ws, hold, order, shipment, ws.lines_of_hold(hold.id))
 
 
 def let_go(ws: WorkingSet, order: Order) -> None:
@@ -183,6 +190,18 @@ def let_go(ws: WorkingSet, order: Order) -> None:
     if mine and (not hold.shipment_id or hold.shipment_id in ws.shipment_ids(order.id)):
         ws.trail(order.id, "hold:released", "core", hold.id)
         _settle(ws, hold, "released", f"order_stopped:{order.id}")
+
+
+def _move_on(ws: WorkingSet, hold: Hold, order: Order, shipment: Shipment, units: Units) -> None:
+    _give_back(ws, hold.id, units, "checkout_move")
+    ws.holds.put(
+        replace(
+            hold, state="moved", shipment_id=shipment.id, result=f"order:{order.id}",
+            resolved_ms=hold.resolved_ms or ws.now_ms, version=hold.version + 1,
+        )
+    )  # fmt: skip
+    ws.close_alarm(_ORPHAN_ALARM, hold.id)
+    ws.trail(order.id, "hold:moved", "core", hold.id)
 
 
 def _claimable(ws: WorkingSet, order: Order, shipment: Shipment) -> Hold | None:

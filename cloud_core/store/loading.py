@@ -89,6 +89,17 @@ class SqlFetch(DueFetch):
         """An agent's state."""
         return self._one(_AGENT.where(t.agent_state.c.agent == key), r.AgentState)
 
+    def agent_states(self) -> list[r.AgentState]:
+        """The state of every agent that was ever seen."""
+        return self._many(_AGENT, r.AgentState)
+
+    def given_since(self, since_ms: int) -> dict[str, int]:
+        """Shipments by the warehouse that got them since then and keeps or has sent them."""
+        c = t.hold.c
+        given = c.kind == "shipment", c.created_ms >= since_ms, c.state.in_(("held", "shipped"))
+        wanted = select(c.warehouse, func.count()).where(*given).group_by(c.warehouse)
+        return {row[0]: row[1] for row in self.connection.execute(wanted)}
+
     def stream(self, key: tuple[str, str, str]) -> r.Stream | None:
         """A stream epoch by (agent, name, epoch)."""
         c = t.stream.c

@@ -23,8 +23,10 @@ from sqlalchemy import (
     or_,
     select,
     union,
+    union_all,
 )
 
+from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
 from cloud_core.store.engine import reading
@@ -325,10 +327,14 @@ def _shipments(connection: Connection, rows: Sequence[RowMapping]) -> list[Json]
     steps = select(t.milestone).where(t.milestone.c.shipment_id.in_(names))
     of_lines = _by_shipment(_dicts(connection, lines.order_by(t.shipment_line.c.sku)))
     of_steps = _by_shipment(_dicts(connection, steps.order_by(t.milestone.c.id), drop="id"))
+    known = union_all(select(t.warehouse.c.id, t.warehouse.c.name),
+                      select(t.carrier.c.id, t.carrier.c.name))  # fmt: skip
+    called = {row[0]: row[1] for row in connection.execute(known)} if rows else {}
     return [
         {
             **row,
             "decision": _json(row["decision"]),
+            "reasons": sentences(row["decision"], called),
             "lines": of_lines.get(row["id"], []),
             "milestones": of_steps.get(row["id"], []),
         }

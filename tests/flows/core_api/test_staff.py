@@ -31,7 +31,8 @@ async def test_an_order_is_found_by_any_of_its_numbers(core: HttpCore) -> None:
     assert body["contact"]["phone_masked"] == "100******01"
     assert "sealed" not in body["contact"]
     assert [line["sku"] for line in body["lines"]] == ["SKU-001"]
-    assert body["shipments"][0]["decision"]["chosen"] == "HZ"
+    assert body["shipments"][0]["decision"]["p"][0][0] == "HZ"
+    assert body["shipments"][0]["reasons"][0].startswith("由")
     assert any(row["change"] == "created>paid" for row in body["trail"])
     assert body["track_url"].startswith("http://127.0.0.1:8080/t/")
     for name in (shipment_id, "YS0000000001"):
