@@ -33,11 +33,12 @@ _SETTINGS = (
 POWER_CUT = signal.SIGQUIT
 _START_S = 20.0
 # The server outlives the test process that started it, but never the run: the shell waits for
-# the owner's end. $1 is the owner, the rest the command.
+# the owner's end and clears up after one that was killed. $1 is the owner, $2 the folder.
 _WATCH = """
-owner=$1; shift; "$@" & server=$!
+owner=$1; folder=$2; shift 2; "$@" & server=$!
 while kill -0 "$owner" 2>/dev/null && kill -0 "$server" 2>/dev/null; do sleep 1; done
 kill -QUIT "$server" 2>/dev/null; wait "$server"
+kill -0 "$owner" 2>/dev/null || rm -rf "$folder"
 """
 
 
@@ -92,7 +93,8 @@ class PostgresServer:
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             watch = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCH, "watch", str(owner or os.getpid()), *command],
+                ["/bin/sh", "-c", _WATCH, "watch", str(owner or os.getpid()),
+                 str(self.folder), *command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
             )  # fmt: skip
         deadline = time.monotonic() + _START_S
