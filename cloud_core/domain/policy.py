@@ -27,6 +27,8 @@ class Policy:
     quarantine_days: int = 30
     quarantine_kept_max: int = 10_000
     track_base_url: str = ""
+    parked_alarm_min: int = 120
+    """A paid shipment that nobody can take for so long is an alarm."""
     breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
     hold_ttl_s: int = 900
     hold_ttl_max_s: int = 3_600

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Sweep
+from cloud_core.domain.decision_record import PARKED_ZH
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.rows import Shipment
+from cloud_core.flows import outside
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
 from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
+from cloud_core.store.stock_check import open_alarm_keys
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Purge
@@ -93,14 +96,38 @@ def _retry_parked(ws: WorkingSet, command: Sweep) -> tuple[int, tuple[int, int, 
         finish_if_done(ws)  # an agent that was missing may have been disabled meanwhile
     if ws.recovering:
         return 0, None
+    if command.parked_after is None:
+        _alarm_old(ws)
     count = 0
     line = ws.fetch.parked(command.parked_after, command.limit)
     for *_, shipment_id in line:
         shipment = ws.shipments.get(shipment_id)
         if shipment is None or not shipment.parked or shipment.stop:
             continue
+        if shipment.parked in outside.PARKED:  # an answer or a person ends these
+            continue
         count += _alone(ws, shipment, lambda ws, parked: not own(ws, parked).parked)
     return count, line[-1] if len(line) == command.limit else None
+
+
+def _alarm_old(ws: WorkingSet) -> None:
+    """One alarm for each reason for which paid goods wait too long; it ends when none does."""
+    minutes = ws.policy.parked_alarm_min
+    found = ws.fetch.parked_since(ws.now_ms - minutes * 60_000)
+    known = set(open_alarm_keys(ws.fetch.connection, _PARKED_ALARM))
+    for reason in sorted(found.keys() - outside.PARKED - known):
+        number, since_ms = found[reason]
+        hours = (ws.now_ms - since_ms) // HOUR_MS
+        ws.alarm(
+            _PARKED_ALARM, reason,
+            f"{number} 个已付款发货单待分仓超过 {minutes} 分钟，最久约 {hours} 小时："
+            f"{PARKED_ZH.get(reason, reason)}",
+        )  # fmt: skip
+    for reason in sorted(known - found.keys()):
+        ws.close_alarm(_PARKED_ALARM, reason)
+
+
+_PARKED_ALARM = "parked_long"
 
 
 def _retry_waiting(ws: WorkingSet, limit: int) -> int:

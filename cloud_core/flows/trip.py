@@ -16,12 +16,14 @@ from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.rows import Audit, Shipment
 from cloud_core.flows.breaker_gate import is_sole_holder, keep, state_at
 from cloud_core.flows.notify import tell
-from cloud_core.flows.own import take_back
+from cloud_core.flows.own import own, take_back
 from cloud_core.store.breaker_rows import Granted, all_breakers, granted_due, ungranted_of
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 
 FORCE_DAYS_MAX = 30
+REROUTED_MAX = 500
+"""Un-granted shipments that leave a warehouse with its opening; others end with their offers."""
 REASON_CHARS_MAX = 200
 _ALARMS = {
     "opened": ("breaker_open",),
@@ -51,12 +53,17 @@ def judge_breakers(ws: WorkingSet, _command: JudgeBreakers) -> int:
     states = [state_at(ws, name) for name in names]
     facts = {state.warehouse: _facts(ws, state) for state in states}
     changed = 0
+    opened = []
     for before, step in zip(
         states, law.judge(states, facts, ws.now_ms, ws.policy.breaker), strict=True
     ):
         version = keep(ws, step.state)
         _publish(ws, step.events, version, "core")
         changed += step.state != before
+        if law.is_open(step.state) and not law.is_open(before):
+            opened.append(step.state.warehouse)
+    for warehouse in opened:  # when all are judged: what one loses does not go to the next
+        reroute_ungranted(ws, warehouse, REROUTED_MAX, own)
     return changed
 
 
@@ -78,6 +85,8 @@ def force_breaker(ws: WorkingSet, command: ForceBreaker) -> BreakerState:
     ws.appended.append(
         Audit(ws.now_ms, command.actor, command.source, "breaker.forced", command.warehouse, detail)
     )
+    if law.is_open(step.state) and not law.is_open(before) and not ws.recovering:
+        reroute_ungranted(ws, command.warehouse, REROUTED_MAX, own)
     return step.state
 
 

@@ -51,6 +51,14 @@ class DueFetch:
         wanted = wanted.order_by(c.priority.desc(), c.paid_ms, c.id).limit(limit)
         return [(row[0], row[1], row[2]) for row in self.connection.execute(wanted)]
 
+    def parked_since(self, before_ms: int) -> dict[str, tuple[int, int]]:
+        """How many shipments are parked since before then and since when the oldest, by reason."""
+        c = t.shipment.c
+        old = c.parked != "", c.parked_ms <= before_ms
+        wanted = select(c.parked, func.count(), func.min(c.parked_ms)).where(*old)
+        rows = self.connection.execute(wanted.group_by(c.parked).order_by(c.parked))
+        return {row[0]: (row[1], row[2]) for row in rows}
+
     def carriers_waited_for(self) -> list[str]:
         """Carriers for whose numbers accepted shipments wait."""
         c = t.shipment.c
