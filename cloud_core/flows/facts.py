@@ -71,6 +71,8 @@ def _offer_rejected(report: Report) -> None:
     body: e.OfferRejected = report.body
     for count in body.counts:
         count_shelf(report, count.sku, count.shelf)
+    shipment = report.shipment  # the count may have made it give way
+    assert shipment is not None
     if not current(report) or shipment.state != "offered":
         return
     free = take_back(report.ws, shipment, "rejected", actor=report.actor)

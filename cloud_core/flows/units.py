@@ -11,10 +11,15 @@ from msgspec.structs import replace
 from cloud_core.domain.rows import Movement, ShipmentLine
 from cloud_core.flows.own import hold_id
 from cloud_core.flows.report import Report
+from cloud_core.flows.victims import choose_victims
 
 
 def count_shelf(report: Report, sku: str, shelf: int) -> None:
-    """Correct the shelf to what was counted; an older count changes nothing."""
+    """Correct the shelf to what was counted; an older count changes nothing.
+
+    Where less was found than is promised, somebody gives way in this commit; that may be the very
+    shipment of the report, which is read again.
+    """
     row = report.ws.stock_at(report.warehouse, sku)
     if row is not None and report.at_ms < row.counted_ms:
         return
@@ -24,6 +29,8 @@ def count_shelf(report: Report, sku: str, shelf: int) -> None:
     )
     report.ws.stock.put(replace(row, counted_ms=report.at_ms))
     report.ws.wake_parked = True
+    if choose_victims(report.ws, report.warehouse, sku) and report.shipment is not None:
+        report.shipment = report.ws.shipments.get(report.shipment.id)
 
 
 def count_line(report: Report, sku: str, *, picked: int = 0, verified: int = 0) -> None:

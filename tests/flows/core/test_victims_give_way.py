@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cloud_core.domain.hold_commands import ConfirmHold, Keyed, PlaceHolds, WantedHold
-from cloud_core.flows.registry import FOLDS
-from cloud_core.flows.victims import choose_victims
 from cloud_core.store.stock_check import StockCheck
 from protocols import events as e
 from protocols.commands import OfferLine
@@ -19,16 +15,8 @@ from tests.support.core import CoreBench
 from tests.support.ledger import write_openings
 
 
-@dataclass(frozen=True, slots=True)
-class GiveWay:
-    warehouse: str
-    sku: str
-
-
 @pytest.fixture
-def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CoreBench:
-    fold: Any = lambda ws, command: choose_victims(ws, command.warehouse, command.sku)  # noqa: E731
-    monkeypatch.setitem(FOLDS, GiveWay, (fold, None))
+def core(tmp_path: Path) -> CoreBench:
     bench = CoreBench(tmp_path)
     write_openings(bench.engine)
     bench.online()
@@ -41,15 +29,29 @@ def basket(core: CoreBench, name: str, quantity: int) -> None:
     core.clock.advance(1)
 
 
-def count(core: CoreBench, found: int, agent: str = "hz-a") -> list[str]:
-    core.report(agent, ("stock.counted", e.StockCounted([e.Count("A", found)])))
-    return core.do(GiveWay("HZ01" if agent == "hz-a" else "SZ01", "A"))
+def count(core: CoreBench, found: int) -> list[str]:
+    """Have the bench count; the holds that the incidents of that commit name."""
+    before = len(victims(core))
+    core.report("hz-a", ("stock.counted", e.StockCounted([e.Count("A", found)])))
+    return victims(core)[before:]
+
+
+def victims(core: CoreBench) -> list[str]:
+    rows = core.rows("SELECT detail FROM incident WHERE kind = 'stock_victim' ORDER BY id")
+    return [row[0].rpartition("预占 ")[2] for row in rows]
+
+
+def oversold(core: CoreBench) -> list[tuple[object, ...]]:
+    """Rows that promise more than there is, and rows that movements do not explain."""
+    more = core.rows("SELECT warehouse, sku FROM stock WHERE held > shelf + picked")
+    return [tuple(row) for row in more] + [(drift,) for drift in StockCheck(core.engine).full()[0]]
 
 
 def where(core: CoreBench, order: str) -> tuple[str, str, str]:
-    return core.one(
+    found: tuple[str, str, str] = core.one(
         "SELECT state, warehouse, parked FROM shipment WHERE order_id LIKE :o", o=f"%{order}"
     )
+    return found
 
 
 def test_baskets_lose_before_paid_orders_the_newest_first(core: CoreBench) -> None:
@@ -78,7 +80,7 @@ def test_an_unpicked_shipment_is_routed_again_in_the_same_commit(core: CoreBench
     assert core.one("SELECT shipment_id FROM incident") == "DB202600000002-1"
     changes = [row[0] for row in core.rows("SELECT change FROM trail ORDER BY id")]
     assert "victim:A" in changes
-    assert StockCheck(core.engine).full()[0] == []
+    assert oversold(core) == []
 
 
 def test_with_nowhere_to_go_it_parks_and_holds_nothing(core: CoreBench) -> None:
@@ -104,7 +106,7 @@ def test_what_a_bench_has_is_named_for_a_person_and_paid_baskets_stay(core: Core
     assert alarm[0] == "HZ01/A"
     assert "仍缺 2 件" in alarm[1]
     core.report("hz-a", ("item.picked", e.ItemPicked(name, token, "A", 1)))
-    assert core.do(GiveWay("HZ01", "A")) == [], "what is picked never gives way"
+    assert count(core, 7) == [], "what is picked never gives way"
 
 
 def test_a_count_that_covers_every_promise_moves_nobody(core: CoreBench) -> None:
@@ -112,3 +114,45 @@ def test_a_count_that_covers_every_promise_moves_nobody(core: CoreBench) -> None
     basket(core, "H-1", 3)
     assert count(core, 7) == []
     assert core.rows("SELECT * FROM incident") == []
+
+
+def test_a_short_pick_moves_the_promises_it_cannot_keep(core: CoreBench) -> None:
+    core.shop("1", lines=(("A", 4),))
+    core.clock.advance(1)
+    core.shop("2", lines=(("A", 5),))
+    token, name = Token(1, 1), "DB202600000001-1"
+    accepted = e.OfferAccepted(name, token, "o", "shop1", "1", [OfferLine("A", 4)])
+    core.report("hz-a", ("offer.accepted", accepted))
+    core.report("hz-a", ("item.picked", e.ItemPicked(name, token, "A", 1)))
+    core.report("hz-a", ("pick.shorted", e.PickShorted(name, token, "A", 4, 4)))
+    assert victims(core) == ["DB202600000002-1@1"]
+    assert where(core, "2") == ("offered", "SZ01", "")
+    assert where(core, "1") == ("picking", "HZ01", ""), "its bench decides what happens to it"
+    assert core.rows("SELECT * FROM alarm WHERE kind = 'short_pick' AND closed_ms IS NULL")
+    assert oversold(core) == []
+
+
+def test_a_bench_that_rejects_with_a_count_gives_up_all_it_lacks(core: CoreBench) -> None:
+    core.shop("1", lines=(("A", 4),))
+    core.clock.advance(1)
+    core.shop("2", lines=(("A", 5),))
+    for order in ("1", "2"):
+        name = f"DB20260000000{order}-1"
+        rejected = e.OfferRejected(name, Token(1, 1), "not_on_shelf", [e.Count("A", 3)])
+        core.report("hz-a", ("offer.rejected", rejected))
+        assert where(core, order) == ("offered", "SZ01", "")
+    assert core.stock("HZ01", "A") == (3, 0, 0)
+    assert core.stock("SZ01", "A") == (10, 0, 9)
+    assert oversold(core) == []
+
+
+def test_two_counts_in_one_batch_are_settled_in_one_commit(core: CoreBench) -> None:
+    core.shop("1", lines=(("A", 6), ("B", 6)))
+    core.clock.advance(1)
+    core.shop("2", lines=(("A", 2),))
+    counted = e.StockCounted([e.Count("B", 0), e.Count("A", 1)])
+    core.report("hz-a", ("stock.counted", counted))
+    assert where(core, "1") == ("offered", "SZ01", "")
+    assert where(core, "2") == ("offered", "SZ01", "")
+    assert set(victims(core)) == {"DB202600000001-1@1", "DB202600000002-1@1"}
+    assert oversold(core) == []
