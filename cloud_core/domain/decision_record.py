@@ -33,6 +33,9 @@ PARKED_ZH = {
     "rule": "路由规则排除了有货的仓库",
     "recovering": "系统恢复中，等待各仓补传",
     "division": "收货地址需要人工确认",
+    "outside": "等待外部系统审核",
+    "outside_refused": "外部系统拒绝，等待人工处理",
+    "outside_timeout": "外部系统未答复，等待人工处理",
 }
 _encode = msgspec.json.Encoder().encode
 WHY_ZH = {
@@ -55,12 +58,15 @@ WHY_ZH = {
     "priority": "优先级较低",
     "lower_priority": "优先级较低",
     "id": "条件相同，按编码排序在后",
+    "claim": "抢单中其他仓先应答",
+    "taken_back": "任务已由人工从该仓收回",
 }
 CARRIER_WHY_ZH = {"rule": "被规则排除", "unserved": "不送达"}
 FLAG_ZH = {
     "sole_holder": "该仓熔断中，但只有它有货，仍派给它",
     "late": "各仓都已过截单时间，仍按最优派出",
     "unpriced": "没有运费报价",
+    "claimed": "多仓同时询问，由最先应答的仓发货",
     "split": "没有一个仓能发齐，已拆单",
     "split_not_exact": "拆单方案超出精确搜索范围，为近似结果",
 }
@@ -110,6 +116,23 @@ def marks(record: str) -> Marks:
         return _marks(record or "{}")
     except msgspec.DecodeError:
         return Marks()
+
+
+def claimed(asked: str, won: str) -> str:
+    """The record of a claim that a warehouse won: `asked` when it began, `won` for that one alone.
+
+    Who was best then lost to the first yes; why the others were passed over stays as it was.
+    """
+    before, after = msgspec.json.decode(asked), msgspec.json.decode(won)
+    (winner,) = (parcel[0] for parcel in after["p"])
+    own = {row[0]: row for row in after["c"]}[winner]
+    others = [
+        [row[0], "claim", *row[2:]] if row[1] == "" else row
+        for row in before["c"]
+        if row[0] != winner
+    ]
+    flags = list(dict.fromkeys((*before["flags"], *after["flags"], "claimed")))
+    return _encode({**after, "c": [own, *others], "flags": flags}).decode()
 
 
 def sentences(

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Shipment, ShopCall
+from cloud_core.flows.claim import try_accepted
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import own, release, settle_order, take_back
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
@@ -45,6 +46,8 @@ def apply_fact(ws: WorkingSet, agent: str, event: Event, body: Struct, at_ms: in
     report = Report(ws, agent, event, body, at_ms)
     if event.t in _ABOUT_SHIPMENTS:
         report.shipment = ws.shipments.get(body.shipment)  # type: ignore[attr-defined]
+        if report.shipment is None and event.t in _NO_RIGHT:
+            return
         if report.shipment is None:
             report.shipment = reattach(ws, agent, event, body)
             if report.shipment is None:
@@ -324,6 +327,7 @@ _FACTS: dict[str, Fact] = {
     "command.received": _command_received,
     "offer.accepted": _offer_accepted,
     "offer.rejected": _offer_rejected,
+    "try.accepted": try_accepted,
     "grant.stored": _grant_stored,
     "task.started": _task_started,
     "item.picked": _item_picked,
@@ -341,4 +345,6 @@ _FACTS: dict[str, Fact] = {
 }
 _HARMLESS = frozenset({"stale_token", "stale_epoch", "expired"})
 """Refusals that a race explains: something newer has overtaken the command."""
+_NO_RIGHT = frozenset({"try.accepted"})
+"""Facts that mean nothing to a core that does not know the shipment."""
 _ABOUT_SHIPMENTS = frozenset(_FACTS) - {"command.received", "stock.counted"}

@@ -19,18 +19,18 @@ from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
 from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_given
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
-from protocols.commands import Cancel, Offer, OfferLine
+from protocols.commands import Cancel, Offer, OfferLine, Try
 from protocols.messages import Token
 
 __all__ = ["hold_id", "is_reachable", "note", "own", "release", "send_cancel", "take_back"]
 
 
-def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
+def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool = True) -> Shipment:
     """Route, hold, own and offer an unowned shipment; park it when nobody can take it.
 
     The token grows in either case, so whatever the last owner still does is void. An order that no
     warehouse covers alone becomes several shipments where its channel allows that; the one given
-    keeps its id and is returned.
+    keeps its id and is returned. `claim`: a rule may ask several warehouses at once.
     """
     assert shipment.state in UNGRANTED, shipment.state
     assert not shipment.stop, shipment.stop
@@ -57,6 +57,8 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Shipment:
     if basket:
         give_basket_up(ws, order, shipment)
     first, *rest = found.parcels
+    if claim and len(found.broadcast) > 1 and not shipment.excluded:
+        return _ask_several(ws, shipment, order, found)
     others = parts.cut(ws, shipment, found.parcels) if rest else ()
     owned = give(ws, shipment, order, first, found, actor)
     for part, parcel in zip(others, rest, strict=True):
@@ -94,6 +96,50 @@ def give(
     _send_offer(ws, owned, order, parcel.lines)
     note(ws, owned, f"{shipment.state}>offered", actor)
     return owned
+
+
+def _ask_several(ws: WorkingSet, shipment: Shipment, order: Order, found: Decision) -> Shipment:
+    """A broadcast claim: the best warehouse holds the goods, the first yes gets them.
+
+    Nobody owns the shipment and a try gives no right to anything; see `flows.claim`.
+    """
+    (parcel,) = found.parcels
+    token = Token(ws.core_epoch, shipment.token_n + 1)
+    set_goods_aside(ws, shipment.id, token, parcel.warehouse, parcel.lines)
+    asked = replace(
+        shipment, state="offered", parked="", parked_ms=None, warehouse=parcel.warehouse, agent="",
+        token_epoch=token.core_epoch, token_n=token.n, carrier=parcel.carrier,
+        deadline_ms=ws.now_ms + ws.policy.offer_ttl_s * 1000, waiting=CLAIM, waybill="",
+        priority=parcel.priority, expected_ms=parcel.expected_ms, decision=found.record,
+        version=shipment.version + 1,
+    )  # fmt: skip
+    ws.shipments.put(asked)
+    lines = [OfferLine(sku, quantity) for sku, quantity in parcel.lines]
+    body = codec.encode(Try(shipment.id, token, order.id, lines, shipment.ship_by_ms))
+    for place, (_, agent) in enumerate(found.broadcast):
+        ws.send(
+            f"{_try_prefix(asked)}{place}", agent, "try", body, shipment_id=shipment.id,
+            ttl_s=ws.policy.offer_ttl_s, fresh=True,
+        )  # fmt: skip
+    note(ws, asked, f"{shipment.state}>claim", "core")
+    settle_order(ws, order.id)
+    return asked
+
+
+def asked_agents(ws: WorkingSet, shipment: Shipment) -> list[str]:
+    """The agents that were asked in the shipment's running claim."""
+    prefix = _try_prefix(shipment)
+    found = dict(ws.fetch.tries_of(shipment.id))
+    found |= {row.id: row.agent for row in ws.outbox.known() if row.kind == "try"}
+    return [agent for name, agent in sorted(found.items()) if name.startswith(prefix)]
+
+
+def _try_prefix(shipment: Shipment) -> str:
+    return f"try:{shipment.id}:{shipment.token_epoch}.{shipment.token_n}:"
+
+
+CLAIM = "claim"
+"""What a shipment waits for while several warehouses are asked."""
 
 
 def take_place(ws: WorkingSet, owned: Shipment, found: Decision) -> None:
@@ -153,7 +199,7 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     fence = Token(ws.core_epoch, shipment.token_n + 1)
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
-    if why in ("timeout", "rejected"):
+    if why in ("timeout", "rejected") and shipment.waiting != CLAIM:
         excluded = exclude(ws, shipment, why)
     free = replace(
         shipment,
@@ -183,17 +229,20 @@ def release(ws: WorkingSet, shipment: Shipment, state: str) -> None:
 
 
 def send_cancel(
-    ws: WorkingSet, shipment: Shipment, fence: Token, why: str, *, answer: bool
+    ws: WorkingSet, shipment: Shipment, fence: Token, why: str, *, answer: bool, but: str = ""
 ) -> None:
-    """Tell the owner's agent to stop; tokens below `fence` are void there."""
-    body = Cancel(shipment.id, fence, why, shipment.order_id, answer)
-    ws.send(
-        f"cancel:{shipment.id}:{fence.core_epoch}.{fence.n}",
-        shipment.agent,
-        "cancel",
-        codec.encode(body),
-        shipment_id=shipment.id,
-    )
+    """Tell the owner's agent to stop; tokens below `fence` are void there.
+
+    In a claim all who were asked are told, except `but`, who has it.
+    """
+    body = codec.encode(Cancel(shipment.id, fence, why, shipment.order_id, answer))
+    name = f"cancel:{shipment.id}:{fence.core_epoch}.{fence.n}"
+    if shipment.waiting != CLAIM:
+        ws.send(name, shipment.agent, "cancel", body, shipment_id=shipment.id)
+        return
+    for place, agent in enumerate(asked_agents(ws, shipment)):
+        if agent != but:
+            ws.send(f"{name}:{place}", agent, "cancel", body, shipment_id=shipment.id)
 
 
 def settle_order(ws: WorkingSet, order_id: str) -> None:

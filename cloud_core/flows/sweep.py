@@ -17,7 +17,7 @@ from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.rows import Shipment
 from cloud_core.flows import outside
 from cloud_core.flows.grant import grant
-from cloud_core.flows.own import is_reachable, own, take_back
+from cloud_core.flows.own import CLAIM, is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
 from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
 from cloud_core.store.stock_check import open_alarm_keys
@@ -83,7 +83,8 @@ def _alone(ws: WorkingSet, shipment: Shipment, step: Callable[[WorkingSet, Shipm
 
 
 def _move_on(ws: WorkingSet, shipment: Shipment) -> bool:
-    own(ws, take_back(ws, shipment, "timeout"))
+    claimed = shipment.waiting == CLAIM  # nobody said yes: an ordinary offer comes next
+    own(ws, take_back(ws, shipment, "timeout"), claim=not claimed)
     return True
 
 
@@ -147,7 +148,7 @@ def _retry_waiting(ws: WorkingSet, limit: int) -> int:
 
 
 def _try_again(ws: WorkingSet, shipment: Shipment) -> bool:
-    if shipment.state != "offered" or not shipment.waiting or shipment.stop:
+    if shipment.state != "offered" or shipment.waiting in ("", CLAIM) or shipment.stop:
         return False
     if shipment.token_epoch != ws.core_epoch:
         # Accepted in a life this core forgot: a number may have been drawn there.

@@ -12,6 +12,7 @@ from cloud_core.store.reading import many, parts, selecting
 
 ParkedPlace = tuple[int, int, str]
 """Where a parked shipment stands in line: (priority, paid_ms, id)."""
+_NOT_FOR_A_NUMBER = ("", "claim")
 _OUTBOX = selecting(t.outbox, r.OutboxRow)
 
 
@@ -62,7 +63,8 @@ class DueFetch:
     def carriers_waited_for(self) -> list[str]:
         """Carriers for whose numbers accepted shipments wait."""
         c = t.shipment.c
-        wanted = select(c.carrier).where(c.state == "offered", c.waiting != "").distinct()
+        waits = c.state == "offered", c.waiting != "", c.waiting.not_in(_NOT_FOR_A_NUMBER)
+        wanted = select(c.carrier).where(*waits).distinct()
         return sorted(self.connection.execute(wanted).scalars())
 
     def waiting_for_waybill(self, carrier: str, limit: int) -> list[str]:
@@ -71,7 +73,12 @@ class DueFetch:
         return list(
             self.connection.execute(
                 select(c.id)
-                .where(c.state == "offered", c.waiting != "", c.carrier == carrier)
+                .where(
+                    c.state == "offered",
+                    c.waiting != "",
+                    c.waiting.not_in(_NOT_FOR_A_NUMBER),
+                    c.carrier == carrier,
+                )
                 .order_by(c.paid_ms, c.id)
                 .limit(limit)
             ).scalars()
@@ -133,6 +140,12 @@ class DueFetch:
                 r.OutboxRow,
             )
         ]
+
+    def tries_of(self, shipment_id: str) -> list[tuple[str, str]]:
+        """(command, agent) of every claim the shipment was ever in."""
+        c = t.outbox.c
+        wanted = select(c.id, c.agent).where(c.shipment_id == shipment_id, c.kind == "try")
+        return [(row[0], row[1]) for row in self.connection.execute(wanted)]
 
     def max_outbox_n(self) -> int:
         """The highest creation number of any command."""
