@@ -44,7 +44,7 @@ def key() -> None:
 @key.command("create")
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, default=["read"], show_default=True,
-              help="read、write 或 admin，可多次给出。")  # fmt: skip
+              help="read、write、admin、stock 或 holds，可多次给出。")  # fmt: skip
 @as_json
 @with_context
 def key_create(context: click.Context, name: str, scopes: tuple[str, ...], as_json: bool) -> None:
@@ -170,14 +170,17 @@ def agent() -> None:
 @agent.command("add")
 @click.argument("agent_id")
 @click.option("--warehouse", required=True, help="所属仓库编码。")
-@click.option("--name", default="", help="名称。")
+@click.option("--name", default=None, help="名称；不给 = 已登记的不变。")
 @as_json
 @with_context
-def agent_add(context: click.Context, agent_id: str, warehouse: str, name: str,
+def agent_add(context: click.Context, agent_id: str, warehouse: str, name: str | None,
               as_json: bool) -> None:  # fmt: skip
-    """登记代理并生成它的登录密码（只显示一次）。Register an agent, show its credential once."""
-    value = read_mapping("agents", {"id": agent_id, "warehouse": warehouse, "name": name})
+    """登记代理并显示它的登录密码；再次运行显示同一个。Register an agent, show its credential."""
     with core_of(context) as wired:
+        if name is None:
+            known = (row["name"] for row in wired.views.agents() if row["id"] == agent_id)
+            name = next(known, "")
+        value = read_mapping("agents", {"id": agent_id, "warehouse": warehouse, "name": name})
         done = run(wired.committer.submit(ImportRows("agents", (value,), False, actor(), "local")))
     for problem in done.problems:
         raise Rejected(problem.code, problem.message_zh, problem.message_en, field=problem.field)
@@ -186,7 +189,7 @@ def agent_add(context: click.Context, agent_id: str, warehouse: str, name: str,
     if as_json:
         print_json({"agent": agent_id, "site": account.site, "secret": account.secret})
         return
-    click.echo(f"代理 {agent_id}（站点 {account.site}）的密码，请立即写入该代理，不会再次显示：")
+    click.echo(f"代理 {agent_id}（站点 {account.site}）的密码，请写入该代理：")
     click.echo(account.secret)
     click.echo("消息代理尚未生效：请运行 cloud-core broker-config 并让它重新加载配置")
     click.echo(f"（密码保存在 {found.data_path / BROKER_SECRETS}，仅本机可读）", err=True)

@@ -226,7 +226,10 @@ def test_an_agents_credential_is_made_once_and_given_to_both_brokers(terminal: T
     assert made["secret"] in (out / "nats.conf").read_text()
     assert made["secret"] not in (out / "passwords").read_text()
     assert (terminal.folder / "core" / "mqtt.password").exists()
-    assert [row["id"] for row in terminal.json("agent", "list")] == ["hz-a"]
+    assert terminal.json("agent", "add", "hz-a", "--warehouse", "HZ") == made
+    assert [(row["id"], row["name"]) for row in terminal.json("agent", "list")] == [
+        ("hz-a", "一号台")
+    ]
     assert "warehouse_unknown" in terminal.run(
         "agent", "add", "sz-a", "--warehouse", "SZ", ok=False
     ).output  # fmt: skip
