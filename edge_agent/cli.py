@@ -24,7 +24,10 @@ def _load(config: str | None) -> Settings:
     return settings_module.load(Path(config) if config else None, environment)
 
 
-@click.group(help="仓库边缘代理 / the warehouse agent")
+@click.group(
+    help="仓库边缘代理。The warehouse agent.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--config", envvar=CONFIG_ENV, default=None, help="设置文件（TOML）")
 @click.pass_context
 def main(context: click.Context, config: str | None) -> None:
@@ -32,7 +35,7 @@ def main(context: click.Context, config: str | None) -> None:
     context.obj = config
 
 
-@main.command(help="运行，直到 SIGINT 或 SIGTERM")
+@main.command(help="运行，直到 SIGINT 或 SIGTERM。Run until stopped.")
 @click.pass_obj
 def run(config: str | None) -> None:
     from edge_agent import bootstrap, logs
@@ -45,7 +48,7 @@ def run(config: str | None) -> None:
         _give_up(error)
 
 
-@main.command(help="逐项检查安装；有问题时退出码为 1")
+@main.command(help="逐项检查安装；有问题时退出码为 1。Named checks with the fix of each failure.")
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON")
 @click.pass_obj
 def doctor(config: str | None, as_json: bool) -> None:
@@ -72,7 +75,7 @@ def doctor(config: str | None, as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-@main.command(help="日志里的积压、任务和面单（无需代理在运行）")
+@main.command(help="日志里的积压、任务和面单（无需代理在运行）。Backlog, tasks and labels.")
 @click.pass_obj
 def status(config: str | None) -> None:
     from edge_agent import bootstrap
@@ -86,7 +89,7 @@ def status(config: str | None) -> None:
     click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
 
 
-@main.command("print-test", help="打印一张不含任何人信息的测试面单")
+@main.command("print-test", help="打印一张不含任何人信息的测试面单。Print a test label.")
 @click.argument("printer")
 @click.pass_obj
 def print_test(config: str | None, printer: str) -> None:
@@ -111,12 +114,12 @@ def print_test(config: str | None, printer: str) -> None:
     sys.exit(0 if not outcome.error else 1)
 
 
-@main.command("settings", help="全部设置项（Markdown）")
+@main.command("settings", help="全部设置项（Markdown）。Print every setting.")
 def show_settings() -> None:
     click.echo(settings_module.reference(), nl=False)
 
 
-@main.group(help="查看日志")
+@main.group(help="查看日志。Look into the journal.")
 def journal() -> None:
     """Looks into the journal files."""
 

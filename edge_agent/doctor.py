@@ -131,7 +131,7 @@ def _password_file(patient: Patient) -> Finding:
         return Finding("password_file", True, "没有使用密码文件")
     path = Path(patient.password_file)
     if not path.is_file():
-        fix = "从云端导出本机的代理密码：cloud-core agent password"
+        fix = "在云端运行 cloud-core agent add 本机编号 --warehouse 仓库，把显示的密码写进去"
         return Finding("password_file", False, f"没有密码文件 {path}", fix)
     ok = not stat.S_IMODE(path.stat().st_mode) & 0o077
     found = "只有属主可读" if ok else f"{path} 其他用户可读"
