@@ -184,6 +184,8 @@ async def _show(options: Options, stage: Stage, basket: Basket) -> None:
     shipped = await asyncio.to_thread(stage.a_shipped_order)
     track = await track_address(stage.core_url, stage.api_key, shipped) if shipped else ""
     print(f"接口文档    {stage.core_url}/openapi.json")
+    if not options.leave:
+        print(f"控制台      {stage.core_url}/console  密钥 {stage.api_key}")
     print(f"物流查询页  {track}")
     for one in stage.warehouses:
         print(f"{one.place.name}状态页  {one.page}/")
