@@ -116,14 +116,15 @@ def _fill(engine: Engine, agents: Sequence[str], waybills: int, seen_ms: int) ->
         ]),
     ]  # fmt: skip
     if seen_ms:
-        tables.append((t.agent_state, [_present(name, seen_ms) for name in agents]))
+        tables.append((t.agent_state, [agent_present(name, seen_ms) for name in agents]))
     with writer(engine).begin() as connection:
         for table, rows in tables:
             if rows:
                 connection.execute(table.insert(), rows)
 
 
-def _present(agent: str, seen_ms: int) -> dict[str, Any]:
+def agent_present(agent: str, seen_ms: int) -> dict[str, Any]:
+    """Its state row as if it had just been heard."""
     detail = codec.encode(AgentState(limits.VERSION, agent, True, 1)).decode()
     return {"agent": agent, "online": 1, "inc": 1, "seen_ms": seen_ms, "detail": detail}
 
