@@ -139,15 +139,17 @@ class StockCore:
         return {"ids": ids}
 
     async def do_confirm(self, job: Job) -> Answer:
-        """`callers` confirm the holds `ids` from `begin` on; answers by hold."""
-        waiting, answers = deque(job["ids"]), {}
+        """`callers` confirm the holds `ids`, evenly spread over `span_s`; answers by hold."""
+        waiting, answers = deque(enumerate(job["ids"])), {}
         expiring = asyncio.ensure_future(self.do_expire(job)) if job["expire_too"] else None
         await _until(job["begin"])
         tally = Tally()
 
         async def caller() -> None:
             while waiting:
-                hold_id, began = waiting.popleft(), time.perf_counter()
+                number, hold_id = waiting.popleft()
+                await _until(job["begin"] + number * job["span_s"] / len(job["ids"]))
+                began = time.perf_counter()
                 done = await self._committer.submit(ConfirmHold(hold_id, self._keyed(), "bench"))
                 answers[hold_id] = done.holds[0].code
                 tally.add(not done.holds[0].code, began)
