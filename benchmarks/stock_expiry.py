@@ -1,8 +1,9 @@
 """B6: 50,000 holds end within one second while their payments arrive.
 
 Every fifth is paid for, in random order, evenly from 1.5 s before the end to 1.5 s after; the sweep
-runs as in a serving core. On PostgreSQL confirms and sweep come from two processes, on SQLite from one. Wrong is
-a confirm whose answer is not what the row says, or that was accepted after the hold's end.
+runs as in a serving core. On PostgreSQL confirms and sweep come from two processes, on SQLite from
+one. Wrong is a confirm whose answer is not what the row says, or that was accepted after the hold's
+end.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def expiry(ground: Ground) -> list[Figure]:
         confirmed, expired = runs[-1][2], runs[-1][3]
         processes = 2 if engine == "postgresql" else 1
         what = (
-            f"{BARE}; {durable(engine)}; {holds:,} holds, {holds // PAID_SHARE:,} paid, {CALLERS} callers, "
+            f"{BARE}; {durable(engine)}; {holds:,} holds, {holds // PAID_SHARE:,} paid, "
+            f"{CALLERS} callers, "
             f"{processes} process{'es' if processes > 1 else ''}; in the last run {confirmed:,} "
             f"confirmed in time and {expired:,} ended"
         )
