@@ -151,7 +151,8 @@ async def resolve(
     needs_write(member)
     back = safe_next(form.get("next", "/console/incidents"))
     try:
-        await doors.submit(ResolveIncident(incident_id, member.actor, member.source))
+        effect = form.get("stock_effect", "")
+        await doors.submit(ResolveIncident(incident_id, member.actor, member.source, effect))
     except Rejected as error:
         if error.code != "incident_unknown":
             raise

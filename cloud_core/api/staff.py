@@ -154,15 +154,20 @@ def list_incidents(
     "/v1/incidents/{incident_id}/resolve", summary="关闭异常 · close an incident", tags=["staff"],
     **shapes.answers(
         200, shapes.Resolved, {"incident_id": 2, "resolved": True}, "已关闭。Closed.",
-        "key_missing", "scope_needed", "incident_unknown", "request_invalid", "rate_limited",
-        "queue_full",
+        "key_missing", "scope_needed", "incident_unknown", "stock_effect_invalid",
+        "stock_effect_missing", "request_invalid", "rate_limited", "queue_full",
     ),
 )  # fmt: skip
 async def resolve_incident(
-    incident_id: Annotated[int, Path(ge=1, le=2**53, examples=[2])], doors: TheDoors, caller: Writer
+    incident_id: Annotated[int, Path(ge=1, le=2**53, examples=[2])],
+    doors: TheDoors,
+    caller: Writer,
+    stock_effect: Annotated[
+        str, Query(max_length=16, description="收回的货物去向：put_back、shipped、lost")
+    ] = "",
 ) -> Response:
-    """A person says that it is settled; the audit keeps who."""
-    await doors.submit(ResolveIncident(incident_id, caller.actor, caller.source))
+    """A person says that it is settled, and where goods that were taken back are now."""
+    await doors.submit(ResolveIncident(incident_id, caller.actor, caller.source, stock_effect))
     return json_answer({"incident_id": incident_id, "resolved": True})
 
 

@@ -229,11 +229,36 @@ class RulesApplied:
 
 @dataclass(frozen=True, slots=True)
 class ResolveIncident:
-    """A person closes an incident. Result: None."""
+    """A person closes an incident. Result: None.
+
+    `stock_effect` (`put_back`, `shipped`, `lost`) says what became of goods that are still counted
+    as held because the shipment was taken back at risk.
+    """
 
     incident_id: int
     actor: str
     source: str = ""
+    stock_effect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """A person takes a shipment from its warehouse and accepts the risk. Result: `TakenBack`."""
+
+    shipment_id: str
+    reason: str
+    actor: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Where the shipment is now; `at_risk` when the old bench had the right to send it."""
+
+    state: str
+    parked: str
+    warehouse: str
+    at_risk: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class Shipment(Struct, frozen=True, gc=False):
     purged_ms: int | None
     decision: str
     version: int = 0
+    top_n: int = 0
+    """The highest token ever given, where the row went back to an older one (`flows.reattach`)."""
 
     @property
     def token(self) -> Token:

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Shipment, ShopCall
 from cloud_core.flows.claim import try_accepted
-from cloud_core.flows.grant import grant
+from cloud_core.flows.grant import grant, void_waybill
+from cloud_core.flows.incident_holds import end_by_bench
 from cloud_core.flows.own import own, release, settle_order, take_back
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
 from cloud_core.flows.report import Report, advance, current, incident, stopping_owner
@@ -197,6 +198,7 @@ def _handed_over(report: Report) -> None:
     if shipment.state in GONE:
         if report.body.token != shipment.token:
             incident(report, "handed_over_twice", ship_lines(report))
+            end_by_bench(report.ws, report, "shipped")
         return
     if current(report) or stopping_owner(report):
         stopped = bool(shipment.stop)
@@ -218,6 +220,7 @@ def _handed_over(report: Report) -> None:
         settle_order(report.ws, shipped.order_id)
         return
     incident(report, "handed_over_under_old_token", ship_lines(report))
+    end_by_bench(report.ws, report, "shipped")
 
 
 def _task_stopped(report: Report) -> None:
@@ -246,6 +249,8 @@ def _task_stopped(report: Report) -> None:
         assert order is not None
         report.ws.orders.put(replace(order, stop="requested", version=order.version + 1))
         shipment = report.put("stopping", stop="stopping", token_n=shipment.token_n + 1)
+    if not owner:
+        end_by_bench(report.ws, report, "released")
     if shipment.stop != "stopping" or shipment.agent != report.agent:
         return
     left = sum(line.picked for line in report.ws.lines_of(shipment.id))
@@ -281,13 +286,6 @@ def _command_received(report: Report) -> None:
 
 
 # --- parts -------------------------------------------------------------------------------------
-
-
-def void_waybill(ws: WorkingSet, shipment: Shipment) -> None:
-    """A number whose shipment was stopped is void, never used again (P6)."""
-    row = ws.waybills.get(shipment.waybill) if shipment.waybill else None
-    if row is not None and row.state == "drawn":
-        ws.waybills.put(replace(row, state="void", at_ms=ws.now_ms))
 
 
 def call_id(shipment_id: str) -> str:

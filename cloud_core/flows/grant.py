@@ -95,6 +95,13 @@ def grant_id(shipment: Shipment) -> str:
     return f"grant:{shipment.id}:{token.core_epoch}.{token.n}"
 
 
+def void_waybill(ws: WorkingSet, shipment: Shipment) -> None:
+    """A number whose shipment was stopped or taken back is void, never used again (P6)."""
+    row = ws.waybills.get(shipment.waybill) if shipment.waybill else None
+    if row is not None and row.state == "drawn":
+        ws.waybills.put(replace(row, state="void", at_ms=ws.now_ms))
+
+
 def _draw(ws: WorkingSet, shipment: Shipment) -> str | None:
     """Take the next number of the carrier's pool for this (shipment, token)."""
     carrier = ws.carrier(shipment.carrier)

@@ -180,7 +180,7 @@ def _resync(ws: WorkingSet, agent: str, stream: Stream, position: StreamPosition
 
 
 def _fence(ws: WorkingSet, shipment: Shipment) -> Token:
-    return Token(ws.core_epoch, shipment.token_n + 1)
+    return Token(ws.core_epoch, max(shipment.token_n, shipment.top_n) + 1)
 
 
 def _reissue(ws: WorkingSet, shipment: Shipment, epoch: str) -> list[str]:

@@ -36,6 +36,8 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool 
     assert not shipment.stop, shipment.stop
     lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
     ws.stock_for(sku for sku, _ in lines)
+    if not ws.recovering:
+        shipment = lift(ws, shipment)
     order = ws.orders.get(shipment.order_id)
     assert order is not None
     taken = ""
@@ -196,6 +198,7 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     routing until its stock changes.
     """
     assert shipment.state == "offered", shipment.state
+    shipment = lift(ws, shipment)
     fence = Token(ws.core_epoch, shipment.token_n + 1)
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
@@ -216,6 +219,26 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     ws.shipments.put(free)
     note(ws, shipment, f"taken_back:{why}", actor)
     return free
+
+
+def lift(ws: WorkingSet, shipment: Shipment) -> Shipment:
+    """Go back to the highest token ever given before the next one is made.
+
+    A bench that came back after it was waived works under an old token, others have had later
+    ones: none of those is given again. The hold moves along; the caller puts the row.
+    """
+    if shipment.top_n <= shipment.token_n:
+        return shipment
+    hold = ws.holds.get(hold_id(shipment.id, shipment.token_n))
+    lifted = replace(shipment, token_n=shipment.top_n)
+    if hold is not None and hold.state == "held":
+        release(ws, shipment, "moved")
+        name = hold_id(lifted.id, lifted.token_n)
+        ws.holds.put(Hold(name, lifted.id, hold.warehouse, "held", None, ws.now_ms))
+        ws.cover_hold(name, ws.lines_of_hold(hold.id))
+        for warehouse, sku, quantity in ws.lines_of_hold(hold.id):
+            ws.move(warehouse, sku, held=quantity, reason="hold", ref=name)
+    return lifted
 
 
 def release(ws: WorkingSet, shipment: Shipment, state: str) -> None:

@@ -7,6 +7,7 @@ order again meanwhile, its new, still un-owned shipment gives way to the one tha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,7 +15,8 @@ from msgspec.structs import replace
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.progress import GONE, UNGRANTED
 from cloud_core.domain.rows import Hold, Incident, Order, OrderLine, Shipment, ShipmentLine
-from cloud_core.flows.own import hold_id, note, release, send_cancel, settle_order
+from cloud_core.flows.own import hold_id, lift, note, release, send_cancel, settle_order
+from cloud_core.store import hold_rows
 from cloud_core.store.working_set import WorkingSet
 from protocols.messages import Event, Token
 
@@ -103,6 +105,7 @@ def _attached(
         carrier=carrier, waybill=getattr(body, "waybill", ""),
         granted_ms=None if state == "offered" else ws.now_ms,
         decision='{"reattached":true}', version=base.version + 1,
+        top_n=max(base.top_n, base.token_n),
     )  # fmt: skip
     if known is not None:
         ws.shipments.put(shipment)
@@ -124,6 +127,8 @@ def _hold_again(ws: WorkingSet, shipment: Shipment, body: Any) -> None:
     if old is not None and old.state == "held":
         return
     ws.holds.put(hold)
+    if old is not None and old.warehouse != hold.warehouse:  # another life gave the same number
+        ws.writes.append(partial(hold_rows.forget_lines, hold_id=hold.id, but_in=hold.warehouse))
     lines = ws.lines_of(shipment.id)
     ws.cover_hold(hold.id, [(shipment.warehouse, line.sku, line.quantity) for line in lines])
     for line in ws.lines_of(shipment.id):
@@ -132,6 +137,7 @@ def _hold_again(ws: WorkingSet, shipment: Shipment, body: Any) -> None:
 
 def _stop_again(ws: WorkingSet, shipment: Shipment) -> Shipment:
     """The order was cancelled meanwhile: the bench is told to stop and to put back."""
+    shipment = lift(ws, shipment)
     fence = Token(ws.core_epoch, shipment.token_n + 1)
     send_cancel(ws, shipment, fence, "cancelled", answer=True)
     stopping = replace(
@@ -189,6 +195,7 @@ def _give_way(ws: WorkingSet, order: Order, agent: str, keep: str) -> None:
     for other in ws.shipments_of(order.id):
         if other.id == keep or other.stop or other.state not in UNGRANTED:
             continue
+        other = lift(ws, other)
         release(ws, other, "moved")
         if other.state == "offered":
             send_cancel(

@@ -29,12 +29,14 @@ from cloud_core.flows.take_in import (
     store_raw,
 )
 from cloud_core.flows.trip import force_breaker, judge_breakers
+from cloud_core.flows.withdraw import withdraw
 
 FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.StoreRaw: (store_raw, prefetch_raw),
     c.ApplyShopEvents: (apply_shop_events, apply_orders.prefetch),
     c.QuarantineInput: (quarantine_input, None),
     c.StopOrder: (stop_order, None),
+    c.TakeBack: (withdraw, None),
     c.GreetAgent: (greet_agent, None),
     c.SeeAgent: (see_agent, None),
     c.RecordBatch: (record_batch, record.prefetch),

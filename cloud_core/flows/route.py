@@ -127,7 +127,7 @@ def _excluded(ws: WorkingSet, shipment: Shipment, lines: Lines) -> dict[str, str
     for warehouse, out in msgspec.json.decode(shipment.excluded).items():
         if warehouse not in ws.master.warehouses:
             continue
-        if out["sig"] != _signature(ws, warehouse, lines):
+        if out["why"] != "taken_back" and out["sig"] != _signature(ws, warehouse, lines):
             continue
         if out["why"] == "timeout" and ws.now_ms - out["at"] > _TIMEOUT_OUT_MS:
             continue

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Incident, Order, Shipment
-from cloud_core.flows.own import note, release, send_cancel, settle_order
+from cloud_core.flows.own import lift, note, release, send_cancel, settle_order
 from cloud_core.flows.reserve import let_go
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
@@ -59,6 +59,7 @@ def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) 
     if shipment.state in GONE:
         intercept(ws, shipment, f"stop:{reason}", shipment.token, "")
         return
+    shipment = lift(ws, shipment)
     fence = Token(ws.core_epoch, shipment.token_n + 1)
     if shipment.state in ON_THE_BENCH:
         send_cancel(ws, shipment, fence, reason, answer=True)

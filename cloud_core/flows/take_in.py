@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloud_core.domain.commands import QuarantineInput, ResolveIncident, StoredRaw, StoreRaw
 from cloud_core.domain.rows import Audit, RawMessage
+from cloud_core.flows.incident_holds import end_by_person
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 
@@ -46,11 +47,16 @@ def quarantine_input(ws: WorkingSet, command: QuarantineInput) -> None:
 
 
 def resolve_incident(ws: WorkingSet, command: ResolveIncident) -> None:
-    """A person closes an incident; who and from where is kept."""
-    if not ws.fetch.incident_open(command.incident_id):
+    """A person closes an incident; who and from where is kept.
+
+    Raises `Rejected` `incident_unknown`, `stock_effect_invalid`, `stock_effect_missing`.
+    """
+    found = ws.fetch.open_incident(command.incident_id)
+    if found is None:
         raise Rejected(
             "incident_unknown", "没有这个未处理的异常", "no such open incident", field="id"
         )
+    end_by_person(ws, found, command)
     ws.resolved_incidents.append((command.incident_id, command.actor))
     ws.appended.append(
         Audit(
@@ -59,6 +65,6 @@ def resolve_incident(ws: WorkingSet, command: ResolveIncident) -> None:
             command.source,
             "incident.resolved",
             str(command.incident_id),
-            "",
+            command.stock_effect,
         )
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Engine, exists, select, text
+from sqlalchemy import Connection, Engine, delete, exists, select, text
 
 from cloud_core.domain.rows import OutsideCheck
 from cloud_core.store import schema as t
@@ -105,3 +105,9 @@ def due_checks(engine: Engine, now_ms: int, limit: int) -> list[OutsideCheck]:
 def outside_check(connection: Connection, key: str) -> OutsideCheck | None:
     """An outside check by id."""
     return one(connection, _CHECK.where(t.outside_check.c.id == key), OutsideCheck)
+
+
+def forget_lines(connection: Connection, *, hold_id: str, but_in: str) -> None:
+    """What an ended hold of this id covered in other warehouses than this one."""
+    c = t.hold_line.c
+    connection.execute(delete(t.hold_line).where(c.hold_id == hold_id, c.warehouse != but_in))

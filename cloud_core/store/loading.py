@@ -209,6 +209,12 @@ class SqlFetch(DueFetch):
         )
         return self.connection.execute(moved).scalar() or 0
 
+    def open_incident(self, incident_id: int) -> r.Incident | None:
+        """An incident that nobody has closed."""
+        c = t.incident.c
+        wanted = selecting(t.incident, r.Incident)
+        return self._one(wanted.where(c.id == incident_id, c.resolved_ms.is_(None)), r.Incident)
+
     def incident_open(self, incident_id: int) -> bool:
         """Whether an incident exists and nobody has closed it."""
         c = t.incident.c

@@ -156,6 +156,7 @@ shipment = Table(
     Column("purged_ms", _Big),
     Column("decision", Text, nullable=False, server_default="{}"),  # JSON, readable by a person
     Column("version", Integer, nullable=False, server_default="0"),
+    Column("top_n", _Big, nullable=False, server_default="0"),
     Index("shipment_waybill", "waybill"),
     Index("shipment_deadline", "deadline_ms", sqlite_where=text("deadline_ms IS NOT NULL"),
           postgresql_where=text("deadline_ms IS NOT NULL")),

@@ -144,3 +144,28 @@ def test_a_number_printed_in_the_forgotten_life_is_never_drawn_again(world: Rest
     body = e.OfferAccepted(second[0], Token(9, second[1]), "o", "shop1", "2", LINES)
     core.report("hz-a", ("offer.accepted", body))
     assert core.one("SELECT waybill FROM shipment WHERE id = :s", s=second[0]) == "ZT0000000002"
+
+
+def test_a_token_is_never_given_twice_though_a_waived_bench_comes_back(world: Restored) -> None:
+    """Others have had later tokens meanwhile; the next one is above all of them."""
+    before = world.before
+    before.shop("1")
+    before.report("hz-a", accepted())
+    before.report("hz-a", grant_stored("ZT0000000001"))
+    core = world.restore()
+    replay(core, "sz-a")
+    core.do(c.WaiveAgent("hz-a", "key:op"))
+    core.shop("1")
+    assert core.one("SELECT agent, token_epoch, token_n FROM shipment") == ("sz-a", 9, 1)
+    core.report("sz-a", ("offer.rejected", e.OfferRejected(SHIPMENT, Token(9, 1), "closed")))
+    assert core.one("SELECT parked, token_n FROM shipment") == ("unreachable", 2)
+    replay(core, "hz-a")
+    assert core.one("SELECT agent, token_epoch, token_n FROM shipment") == ("hz-a", 1, 1)
+    assert core.stock("HZ01", "A") == (10, 0, 1)
+    with core.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.exec_driver_sql("UPDATE stock SET shelf = 20 WHERE warehouse = 'SZ01'")
+    core.do(c.TakeBack(SHIPMENT, "工位故障", "key:op"))
+    assert core.one("SELECT agent, token_epoch, token_n FROM shipment") == ("sz-a", 9, 3)
+    assert [core.stock(w, "A")[2] for w in ("HZ01", "SZ01")] == [1, 1]
+    core.report("hz-a", ("task.stopped", e.TaskStopped(SHIPMENT, T1, Token(9, 3))))
+    assert [core.stock(w, "A")[2] for w in ("HZ01", "SZ01")] == [0, 1]

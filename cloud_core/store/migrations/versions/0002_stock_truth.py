@@ -226,9 +226,13 @@ def _upgrade_routing() -> None:
         batch.add_column(sa.Column("regions", sa.Text, nullable=False, server_default=""))
     with op.batch_alter_table("sku") as batch:
         batch.add_column(sa.Column("tags", sa.Text, nullable=False, server_default=""))
+    with op.batch_alter_table("shipment") as batch:
+        batch.add_column(sa.Column("top_n", _Big, nullable=False, server_default="0"))
 
 
 def _downgrade_routing() -> None:
+    with op.batch_alter_table("shipment") as batch:
+        batch.drop_column("top_n")
     with op.batch_alter_table("sku") as batch:
         batch.drop_column("tags")
     with op.batch_alter_table("warehouse") as batch:
