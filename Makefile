@@ -1,7 +1,7 @@
 # The verbs of the project. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt sim bench lock clean
+.PHONY: help setup demo test check fmt sim bench bench-stock lock clean
 
 PY := .venv/bin/python
 SEEDS ?= 5
@@ -10,7 +10,7 @@ PYTEST_FLAGS ?=
 SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs tests benchmarks tools
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## build .venv from the hashed lock; with root or sudo mosquitto and chromium too (BROWSER=0: no chromium)
 	@tools/setup
@@ -32,6 +32,9 @@ sim: setup ## run the seeded simulation (SEEDS=20, or one with SEED=7); ends wit
 
 bench: setup ## measure the figures of benchmarks/RESULTS.md on this machine
 	@$(PY) -m benchmarks $(BENCH_FLAGS)
+
+bench-stock: setup ## measure stock under races, kills and load beside the usual ways (BENCH_FLAGS="--quick --only B1,B3")
+	@$(PY) -m benchmarks.stock $(BENCH_FLAGS)
 
 lock: setup ## write requirements/*.lock.txt again from pyproject.toml (UPGRADE=1 takes newer versions)
 	@tools/lock
