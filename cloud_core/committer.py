@@ -28,6 +28,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from cloud_core.domain import breaker_commands as b
 from cloud_core.domain import commands as c
 from cloud_core.domain import hold_commands as h
 from cloud_core.domain import outside_commands as o
@@ -292,11 +293,15 @@ def weight(command: Any) -> int:
         return 1 + len(command.values)
     if isinstance(command, c.Sweep | h.ExpireHolds | o.ExpireOutside):
         return command.limit
+    if isinstance(command, b.JudgeBreakers):
+        return _JUDGE_ROWS
     if isinstance(command, h.PlaceHolds) and len(command.holds) > _LIGHT_HOLDS:
         return len(command.holds)
     return 0
 
 
+_JUDGE_ROWS = 200
+"""A look at every warehouse, and perhaps the offers of one that opens."""
 _LIGHT_HOLDS = 8
 """Baskets a light command may hold; more go with the heavy ones."""
 

@@ -69,6 +69,40 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """派单等待接单的时限（秒）。How long a warehouse has to accept an offer."""
     ship_within_h: Annotated[int, Meta(ge=1, le=720)] = 24
     """付款后多少小时内发货。Hours from payment to the promised dispatch."""
+    hold_ttl_s: Annotated[int, Meta(ge=10, le=86_400)] = 900
+    """未付款预占的默认时限（秒）。How long an unpaid checkout hold lasts unless it says so."""
+    hold_ttl_max_s: Annotated[int, Meta(ge=10, le=86_400)] = 3_600
+    """预占可要求的最长时限（秒）。Longest time a checkout hold may ask for."""
+    hold_orphan_h: Annotated[int, Meta(ge=1, le=720)] = 24
+    """已确认的预占多少小时没有订单就告警。Hours a paid hold waits for its order before an alarm."""
+    answer_hours: Annotated[int, Meta(ge=1, le=720)] = 48
+    """幂等键对应的答复保留小时数。Hours the answer to an `Idempotency-Key` is remembered."""
+    outside_file: str = ""
+    """外部审核系统文件（TOML，0600）；空 = 没有。Systems that rules may ask, with their secrets."""
+    outside_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 5
+    """询问外部系统的单次超时（秒）。Time limit of one call to such a system."""
+    breaker_late_in_a_row: Annotated[int, Meta(ge=1, le=50)] = 3
+    """连续超时多少单后熔断。Late shipments in a row that open a warehouse's breaker."""
+    breaker_open_s: Seconds = 7_200
+    """首次熔断时长（秒）。How long the first opening lasts."""
+    breaker_growth_percent: Annotated[int, Meta(ge=100, le=1_000)] = 150
+    """重复熔断时长的增长（%）。Each further opening lasts this much of the one before."""
+    breaker_open_max_s: Annotated[int, Meta(ge=1, le=604_800)] = 86_400
+    """熔断时长上限（秒）。Longest opening."""
+    breaker_calm_h: Annotated[int, Meta(ge=1, le=720)] = 24
+    """正常多少小时后重新按首次计。Hours closed after which an opening counts as the first again."""
+    breaker_trials: Annotated[int, Meta(ge=1, le=50)] = 3
+    """半开时的试单数。Trial shipments of a half-open breaker."""
+    breaker_trial_s: Seconds = 7_200
+    """试单的时限（秒）。Time from a trial's offer to its own deadline."""
+    breaker_trial_wait_s: Seconds = 7_200
+    """试单无消息时名额保留时间（秒）。How long a silent trial keeps its place after that."""
+    breaker_grace_s: Annotated[int, Meta(ge=0, le=86_400)] = 1_800
+    """授权后至少多少秒才算超时。Least time a bench gets from its grant before it is late."""
+    breaker_behind_max_s: Seconds = 600
+    """上报积压超过多少秒就不派新单。A warehouse whose oldest unsent event is older gets no work."""
+    breaker_judge_s: Annotated[int, Meta(ge=1, le=600)] = 10
+    """判断熔断的间隔（秒）。Seconds between two looks at all breakers."""
     personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24
     """发货或取消后多少小时清除收件人明文。Hours until clear contact fields are purged."""
     raw_hours: Annotated[int, Meta(ge=1, le=720)] = 72
@@ -136,6 +170,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.database_url or f"sqlite:///{self.data_path / 'core.sqlite'}"
 
 
+_PAIRS = (("hold_ttl_s", "hold_ttl_max_s"), ("breaker_open_s", "breaker_open_max_s"))
+"""Of each two the first may not be larger than the second."""
+
+
 def load(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Read `file` (TOML, may be None), let `PACKLINE_CORE_*` override, check everything.
 
@@ -156,11 +194,15 @@ def check(values: Mapping[str, Any]) -> Settings:
     if unknown:
         raise _invalid(unknown[0], f"未知的设置项 {unknown[0]}", f"unknown setting {unknown[0]}")
     try:
-        return msgspec.convert(dict(values), Settings)
+        found = msgspec.convert(dict(values), Settings)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$.")
         key = path.rstrip("`")
         raise _invalid(key, f"设置项 {key} 的值不合要求：{text}", f"{key}: {text}") from error
+    for low, high in _PAIRS:
+        if getattr(found, low) > getattr(found, high):
+            raise _invalid(high, f"设置项 {high} 不能小于 {low}", f"{high} is less than {low}")
+    return found
 
 
 def reference() -> str:

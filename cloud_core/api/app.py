@@ -26,6 +26,7 @@ from cloud_core.api import (
     intake,
     master,
     notify,
+    outside,
     rules,
     shapes,
     staff,
@@ -70,7 +71,8 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
     for part in (
-        intake, stock, holds, staff, breakers, notify, channels, rules, master, tracking, health,
+        intake, stock, holds, staff, breakers, outside, notify, channels, rules, master, tracking,
+        health,
     ):  # fmt: skip
         app.include_router(part.router)
     for pages in (console, console_breakers, console_sign_in):

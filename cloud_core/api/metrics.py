@@ -35,6 +35,17 @@ class Metrics:
             "packline_open", "Things waiting: alarms, incidents, quarantine, messages, calls",
             ["kind"], registry=self.registry,
         )  # fmt: skip
+        self._parked = Gauge(
+            "packline_parked", "Parked shipments by reason", ["reason"], registry=self.registry
+        )
+        self._holds = Gauge(
+            "packline_holds", "Holds that set goods aside", ["kind", "state"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._breakers = Gauge(
+            "packline_breaker", "1 for the state a warehouse's breaker is in",
+            ["warehouse", "state"], registry=self.registry,
+        )  # fmt: skip
         self._online = Gauge("packline_agents_online", "Agents online", registry=self.registry)
         self._drift = Gauge(
             "packline_stock_drift_rows", "Stock rows that movements or holds do not explain",
@@ -66,7 +77,19 @@ class Metrics:
         for state, number in counts["orders"].items():
             self._orders.labels(state).set(number)
         for kind in ("alarms", "incidents", "quarantine", "raw_open", "shop_calls_open",
-                     "commands_open"):  # fmt: skip
+                     "commands_open", "notices_waiting"):  # fmt: skip
             self._open.labels(kind).set(counts[kind])
+        self._waiting(counts)
         self._online.set(counts["agents_online"])
         return generate_latest(self.registry)
+
+    def _waiting(self, counts: Mapping[str, Any]) -> None:
+        """What waits and why; a state that nothing is in any more is not shown."""
+        for gauge in (self._parked, self._holds, self._breakers):
+            gauge.clear()
+        for reason, number in counts["parked"].items():
+            self._parked.labels(reason).set(number)
+        for (kind, state), number in counts["holds"].items():
+            self._holds.labels(kind, state).set(number)
+        for warehouse, state in counts["breakers"].items():
+            self._breakers.labels(warehouse, state).set(1)

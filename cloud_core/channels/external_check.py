@@ -6,8 +6,9 @@ The body is JSON without personal data, signed as the generic dialect's pushes a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import msgspec
@@ -21,10 +22,11 @@ from tenacity import (
 
 from cloud_core.domain.signing import hmac_sha256_hex, live_secrets
 from cloud_core.ports import Clock, ExternalAnswer
-from protocols.errors import PacklineError
+from protocols.errors import PacklineError, Rejected
 
 ANSWER_BYTES_MAX = 64_000
 _TEXT_CHARS = 300
+_SECRET_CHARS_MIN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,44 @@ class CheckTarget:
 
     url: str
     secrets: Sequence[str] = field(repr=False)
+
+
+def read_targets(document: Mapping[str, Any]) -> dict[str, CheckTarget]:
+    """The systems of a parsed TOML document: one table each, `[erp]` with `url` and `secret`.
+
+    Raises `Rejected("outside_file_broken")` naming the field, e.g. `erp.url`.
+    """
+    found = {}
+    for name, table in document.items():
+        if not isinstance(table, dict):
+            raise _broken(name, "须为一张表", "a table is needed")
+        for key in table.keys() - {"url", "secret"}:
+            raise _broken(f"{name}.{key}", f"没有字段 {key}", f"no field {key}")
+        url, secret = table.get("url"), table.get("secret")
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise _broken(f"{name}.url", "须为 http 或 https 地址", "an http(s) address")
+        if not isinstance(secret, str) or len(secret) < _SECRET_CHARS_MIN:
+            raise _broken(
+                f"{name}.secret", f"须为至少 {_SECRET_CHARS_MIN} 个字符",
+                f"needs {_SECRET_CHARS_MIN} characters or more",
+            )  # fmt: skip
+        found[name] = CheckTarget(url, (secret,))
+    return found
+
+
+def target_among(systems: Mapping[str, CheckTarget]) -> Callable[[str], CheckTarget]:
+    """Look-up by name. What it gives raises `Rejected("outside_unknown")`."""
+
+    def target_of(name: str) -> CheckTarget:
+        if name not in systems:
+            raise Rejected("outside_unknown", f"没有配置外部系统 {name}", f"no system {name}")
+        return systems[name]
+
+    return target_of
+
+
+def _broken(field_name: str, zh: str, en: str) -> Rejected:
+    return Rejected("outside_file_broken", f"外部系统文件：{zh}", en, field=field_name)
 
 
 class _Answer(msgspec.Struct):
@@ -57,9 +97,8 @@ class HttpExternalCheck:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._target_of, self._clock, self._tries = target_of, clock, tries
-        self._client = httpx.AsyncClient(
-            timeout=timeout_s, transport=transport, follow_redirects=False
-        )
+        self._timeout_s, self._transport = timeout_s, transport
+        self._made: httpx.AsyncClient | None = None
 
     async def ask(self, rule: str, body: bytes, idempotency_key: str) -> ExternalAnswer:
         """One verdict, or none; never raises for what the other side does."""
@@ -82,7 +121,16 @@ class HttpExternalCheck:
 
     async def close(self) -> None:
         """Close idle connections."""
-        await self._client.aclose()
+        if self._made is not None:
+            await self._made.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        """Made when first needed: reading the system's certificates takes a while."""
+        if self._made is None:
+            self._made = httpx.AsyncClient(
+                timeout=self._timeout_s, transport=self._transport, follow_redirects=False
+            )
+        return self._made
 
     async def _call(
         self, url: str, secret: str, rule: str, body: bytes, idempotency_key: str
@@ -96,7 +144,7 @@ class HttpExternalCheck:
             "x-packline-signature": hmac_sha256_hex(secret, stamp.encode(), b".", body),
         }
         try:
-            async with self._client.stream("POST", url, content=body, headers=headers) as answer:
+            async with self._client().stream("POST", url, content=body, headers=headers) as answer:
                 raw = await _bounded(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _TryAgain(f"{type(error).__name__}: {error}") from error

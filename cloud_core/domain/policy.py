@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cloud_core.domain.breaker import BreakerPolicy
-from cloud_core.domain.outside import OutsideRule
 from protocols import limits
 
 HOUR_MS = 3_600_000
@@ -34,7 +33,6 @@ class Policy:
     hold_ttl_max_s: int = 3_600
     hold_orphan_h: int = 24
     answer_hours: int = 48
-    outside: tuple[OutsideRule, ...] = ()
 
     def __post_init__(self) -> None:
         assert 1 <= self.offer_ttl_s <= limits.OFFER_TTL_S_MAX, self.offer_ttl_s

@@ -120,6 +120,7 @@ def _rule(
     then = _section(table, "then", THEN, names, problems, name)
     if "ask_first" in then:
         then.setdefault("ask_wait_ms", ASK_WAIT_MS)
+        then.setdefault("ask_fallback", "accept")
     if not table.get("then"):
         problems.append(RuleProblem(name, "then", "rule_empty", "规则没有任何动作（then）",
                                     "the rule does nothing (then)"))  # fmt: skip

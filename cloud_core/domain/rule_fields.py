@@ -18,10 +18,11 @@ from protocols.errors import Rejected
 MAX_LIST = 1_000
 MAX_WORD_CHARS = 64
 MAX_BROADCAST = 10
-MAX_ASK_WAIT_MS = 5_000
+MAX_ASK_WAIT_MS = 3_600_000
 MAX_PARCELS = 5
 _MAX_NUMBER = 1_000_000_000
 _CHINA = timezone(timedelta(hours=8))
+_SYSTEM = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _WEEKDAYS = {f"{start}{day}": n for start in ("周", "星期")
              for n, day in enumerate("一二三四五六日", 1)} | {"周天": 7, "星期天": 7}  # fmt: skip
@@ -56,6 +57,23 @@ def words(value: Any, names: DivisionNames) -> tuple[str, ...]:
         raise bad("rule_list_empty" if not value else "rule_list_long",
                   f"列表应有 1 到 {MAX_LIST} 项", f"a list has 1 to {MAX_LIST} items")  # fmt: skip
     return tuple(dict.fromkeys(word(item, names) for item in value))
+
+
+def system(value: Any, _names: DivisionNames) -> str:
+    """The short name of another system, as it stands in headers. Raises as `word`."""
+    _type(value, str, "文字", "a text")
+    if not _SYSTEM.fullmatch(str(value)):
+        raise bad("rule_word", "应为 1 到 32 个小写字母、数字或连字符",
+                  "needs 1 to 32 lower-case letters, digits or hyphens")  # fmt: skip
+    return str(value)
+
+
+def fallback(value: Any, _names: DivisionNames) -> str:
+    """`accept` or `park`. Raises `Rejected` `rule_type`, `rule_word`."""
+    _type(value, str, "文字", "a text")
+    if value not in ("accept", "park"):
+        raise bad("rule_word", "应为 accept 或 park", "needs accept or park")
+    return str(value)
 
 
 def word_set(value: Any, names: DivisionNames) -> frozenset[str]:
@@ -195,8 +213,9 @@ THEN: Mapping[str, tuple[str, Read]] = {
     "exclude_warehouses": ("exclude_warehouses", word_set),
     "prefer_warehouses": ("prefer_warehouses", words),
     "broadcast": ("broadcast", whole(2, MAX_BROADCAST)),
-    "ask_first": ("ask_first", word),
+    "ask_first": ("ask_first", system),
     "ask_wait_ms": ("ask_wait_ms", whole(10, MAX_ASK_WAIT_MS)),
+    "ask_fallback": ("ask_fallback", fallback),
     "split": ("split", yes),
     "stop": ("stop", yes),
 }

@@ -49,6 +49,7 @@ class Effects:
     broadcast: int = 0
     ask_first: str = ""
     ask_wait_ms: int = 0
+    ask_fallback: str = ""
     split: bool | None = None
     scoped: tuple[Rule, ...] = ()
     """Matching rules that speak of certain warehouses only."""
@@ -61,6 +62,8 @@ class RuleIndex:
 
     def __init__(self, rules: RuleSet) -> None:
         self._rules = rules.rules
+        self.asks = any(rule.then.ask_first for rule in rules.rules)
+        """Whether any rule asks another system: most sets do not, and need not be matched twice."""
         self._by_sku: dict[str, list[int]] = {}
         general = []
         for at, rule in enumerate(rules.rules):
@@ -175,6 +178,7 @@ def merge(rules: Sequence[Rule]) -> Effects:
         broadcast=next((then.broadcast for then in thens if then.broadcast), 0),
         ask_first=asks.ask_first if asks else "",
         ask_wait_ms=asks.ask_wait_ms if asks else 0,
+        ask_fallback=asks.ask_fallback if asks else "",
         split=next((then.split for then in thens if then.split is not None), None),
         scoped=scoped,
     )

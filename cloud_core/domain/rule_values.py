@@ -52,6 +52,8 @@ class Then:
     broadcast: int = 0
     ask_first: str = ""
     ask_wait_ms: int = 0
+    ask_fallback: str = ""
+    """What silence means: `accept` goes on, `park` waits for a person."""
     split: bool | None = None
     stop: bool = False
 

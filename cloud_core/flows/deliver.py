@@ -121,12 +121,19 @@ class Delivery:
 
 
 async def judge_forever(
-    submit: Submit, every_s: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    submit: Submit,
+    every_s: float,
+    mine: Callable[[], bool] = lambda: True,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Have the breakers judged again and again; a failed round is followed by the next one."""
+    """Have the breakers judged again and again; a failed round is followed by the next one.
+
+    `mine` says whether this process is the one that does so now.
+    """
     while True:
         try:
-            await submit(JudgeBreakers())
+            if mine():
+                await submit(JudgeBreakers())
         except Exception as error:
             code = error.code if isinstance(error, PacklineError) else type(error).__name__
             _log.info("judge.failed", code=code)

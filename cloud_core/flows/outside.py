@@ -1,5 +1,6 @@
 """Outside: a paid order that another system must look at first waits, its goods set aside.
 
+Which orders, which system, how long and what silence means is said by a routing rule (`ask_first`).
 The call is never made inside a commit: the commit writes a row that says what is waited for, the
 desk asks (`flows.outside_desk`), the answer comes back as a command. Past the deadline the rule's
 fallback decides. The row's id is the idempotency key, made before the first try.
@@ -11,11 +12,14 @@ import msgspec
 from msgspec.structs import replace
 
 from cloud_core.domain import checkout
-from cloud_core.domain.outside import rule_for
+from cloud_core.domain.decision import effects_of
+from cloud_core.domain.decision_record import PARKED_ZH
+from cloud_core.domain.decision_values import Request
 from cloud_core.domain.outside_commands import ExpireOutside, SettleOutside
 from cloud_core.domain.rows import Hold, Order, OutsideCheck, Shipment
 from cloud_core.flows.own import hold_id, note, own, settle_order
 from cloud_core.flows.reserve import places, take_over
+from cloud_core.flows.route import table_of
 from cloud_core.store.hold_rows import overdue_checks
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
@@ -23,11 +27,6 @@ from protocols.errors import Rejected
 WAITING, REFUSED, TIMED_OUT = "outside", "outside_refused", "outside_timeout"
 PARKED = frozenset({WAITING, REFUSED, TIMED_OUT})
 """Reasons of parked shipments that only an answer or a person ends; sweeps leave them alone."""
-PARKED_ZH = {
-    WAITING: "等待外部系统审核",
-    REFUSED: "外部系统拒绝，等待人工处理",
-    TIMED_OUT: "外部系统未答复，等待人工处理",
-}
 _ALARM = "outside_check"
 
 
@@ -36,14 +35,18 @@ def ask_first(ws: WorkingSet, order: Order, shipment: Shipment) -> bool:
 
     Called once, between payment and routing, for a shipment nobody has owned.
     """
-    rule = rule_for(ws.policy.outside, order)
-    if rule is None:
+    table = table_of(ws)
+    if not table.index.asks:
         return False
-    check_id = f"outside:{shipment.id}:{rule.name}"
+    lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
+    effects = effects_of(_request(order, shipment, lines), table, ws.now_ms)
+    system = effects.ask_first
+    if not system:
+        return False
+    check_id = f"outside:{shipment.id}:{system}"
     known = ws.outside_checks.get(check_id)
     if known is not None:
         return known.state == "waiting"
-    lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
     ws.stock_for(sku for sku, _ in lines)
     waiting = replace(
         shipment, parked=WAITING, parked_ms=ws.now_ms, token_epoch=ws.core_epoch,
@@ -53,8 +56,8 @@ def ask_first(ws: WorkingSet, order: Order, shipment: Shipment) -> bool:
     ws.shipments.put(waiting)
     ws.outside_checks.put(
         OutsideCheck(
-            check_id, order.id, shipment.id, rule.name, "waiting", rule.fallback,
-            _question(order, rule.name, lines), ws.now_ms, ws.now_ms + rule.deadline_s * 1000,
+            check_id, order.id, shipment.id, system, "waiting", effects.ask_fallback,
+            _question(order, system, lines), ws.now_ms, ws.now_ms + effects.ask_wait_ms,
             ws.now_ms,
         )
     )  # fmt: skip
@@ -74,8 +77,9 @@ def settle_outside(ws: WorkingSet, command: SettleOutside) -> str:
     if command.verdict not in ("accept", "refuse", ""):
         raise Rejected("verdict_unknown", "答复须为 accept 或 refuse", "accept or refuse",
                        field="verdict")  # fmt: skip
-    open_to = ("waiting", "refused", "fallback") if command.actor else ("waiting",)
-    if check.state not in open_to:
+    shipment = ws.shipments.get(check.shipment_id)
+    waits = shipment is not None and not shipment.stop and shipment.parked in PARKED
+    if check.state != "waiting" and not (command.actor and waits):
         return check.state
     if not command.verdict:
         again = replace(
@@ -123,7 +127,7 @@ def _hold_back(ws: WorkingSet, check: OutsideCheck, state: str, parked: str, tex
     kept = replace(shipment, parked=parked, version=shipment.version + 1)
     ws.shipments.put(kept)
     note(ws, kept, f"parked:{parked}", "core")
-    ws.alarm(_ALARM, shipment.id, f"发货单 {shipment.id}（规则 {check.rule}）：{PARKED_ZH[parked]}")
+    ws.alarm(_ALARM, shipment.id, f"发货单 {shipment.id}（{check.rule}）：{PARKED_ZH[parked]}")
     return _put(ws, check, state, text)
 
 
@@ -151,12 +155,20 @@ def _set_aside(
         ws.move(where, sku, held=quantity, reason="hold", ref=name)
 
 
-def _question(order: Order, rule: str, lines: list[tuple[str, int]]) -> str:
+def _request(order: Order, shipment: Shipment, lines: list[tuple[str, int]]) -> Request:
+    """What the rules are asked; as routing asks them later."""
+    return Request(
+        tuple(lines), order.district or order.city or order.province, order.channel,
+        order.amount_fen, shipment.ship_by_ms, frozenset(filter(None, order.tags.split(","))),
+    )  # fmt: skip
+
+
+def _question(order: Order, system: str, lines: list[tuple[str, int]]) -> str:
     """What the other system is asked; no personal data (P12)."""
     return msgspec.json.encode(
         {
             "order": order.id, "channel": order.channel, "native_id": order.native_id,
-            "rule": rule, "amount_fen": order.amount_fen, "paid_at_ms": order.paid_ms,
+            "system": system, "amount_fen": order.amount_fen, "paid_at_ms": order.paid_ms,
             "province": order.province, "city": order.city, "district": order.district,
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
         }

@@ -18,6 +18,8 @@ from protocols.errors import PacklineError
 
 AT_ONCE = 8
 RETRY_S_MAX = 60.0
+PAUSE_S = 0.2
+"""Between two rounds: a rule may want its answer within a second."""
 _log = structlog.get_logger()
 
 
@@ -32,6 +34,16 @@ class OutsideDesk:
         clock: Clock,
     ) -> None:
         self._due, self._ask, self._submit, self._clock = due, ask, submit, clock
+
+    async def run(self, pause_s: float = PAUSE_S) -> None:
+        """Round after round, for ever; a failed one is followed by the next."""
+        while True:
+            try:
+                await self.round()
+            except Exception as error:
+                code = error.code if isinstance(error, PacklineError) else type(error).__name__
+                _log.info("outside.round_failed", code=code)
+            await asyncio.sleep(pause_s)
 
     async def round(self) -> bool:
         """Ask what is due and let what is overdue fall back; True when there was anything to do.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cloud_core.domain.progress import UNGRANTED as UNGRANTED_STATES
 from cloud_core.domain.rows import Hold, Incident, Shipment
 from cloud_core.domain.victims import GRANTED, UNGRANTED, UNPAID, Claim, choose
+from cloud_core.flows.outside import PARKED
 from cloud_core.flows.own import note, own, release, take_back
 from cloud_core.flows.reserve import settle_victim
 from cloud_core.store.hold_rows import holds_on
@@ -42,7 +43,8 @@ def choose_victims(ws: WorkingSet, warehouse: str, sku: str) -> list[str]:
         elif claim.rank == UNGRANTED:
             losers.append(_lose(ws, hold))
     for shipment in sorted(losers, key=lambda s: (-s.priority, s.paid_ms, s.id)):
-        own(ws, shipment)
+        if shipment.parked not in PARKED:  # what waits for another system is routed by its answer
+            own(ws, shipment)
     if freed < short:
         left = f"，仍缺 {short - freed} 件，请人工处理"
         ws.alarm(ALARM, f"{warehouse}/{sku}", f"仓库 {warehouse} 商品 {sku} 少于已承诺数量{left}")

@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     union,
     union_all,
 )
@@ -31,6 +32,7 @@ from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
 from cloud_core.store.engine import reading
 from cloud_core.store.rules_rows import RulesRegister
+from cloud_core.store.schema_breaker import breaker, notice_outbox
 
 PAGE_MAX = 200
 DETAIL_ROWS_MAX = 1_000
@@ -156,6 +158,18 @@ class Views:
             wanted = wanted.where(t.quarantine.c.resolved_ms.is_(None))
         return self._rows(wanted, limit)
 
+    def outside_checks(self, *, open_only: bool, limit: int) -> list[Json]:
+        """Checks by other systems, newest first; without what was asked."""
+        c, s = t.outside_check.c, t.shipment.c
+        wanted = select(
+            c.id, c.order_id, c.shipment_id, c.rule.label("system"), c.state, c.fallback,
+            c.created_ms, c.deadline_ms, c.attempts, c.answer, c.done_ms,
+        )  # fmt: skip
+        if open_only:
+            waits = s.parked.in_(("outside", "outside_refused", "outside_timeout"))
+            wanted = wanted.join(t.shipment, s.id == c.shipment_id).where(waits, s.stop == "")
+        return self._rows(wanted.order_by(c.created_ms.desc(), c.id), limit)
+
     def incidents(self, *, open_only: bool, limit: int) -> list[Json]:
         """Incidents, newest first."""
         wanted = select(t.incident).order_by(t.incident.c.id.desc())
@@ -248,6 +262,10 @@ class Views:
                 "raw_open": _count(connection, t.raw_message.c.processed_ms),
                 "shop_calls_open": _count(connection, t.shop_outbox.c.done_ms),
                 "commands_open": _count(connection, t.outbox.c.received_ms),
+                "notices_waiting": _count(connection, notice_outbox.c.done_ms),
+                "parked": _parked(connection),
+                "holds": _live_holds(connection),
+                "breakers": _breakers(connection),
                 "agents_online": connection.execute(
                     select(func.count()).where(t.agent_state.c.online == 1)
                 ).scalar_one(),
@@ -411,6 +429,30 @@ def _parcel(shipment: Json, article: Mapping[str, str], carriers: Mapping[str, s
 
 def _grouped(connection: Connection, column: Any) -> dict[str, int]:
     return dict(connection.execute(select(column, func.count()).group_by(column)).all())
+
+
+def _parked(connection: Connection) -> dict[str, int]:
+    c = t.shipment.c
+    wanted = select(c.parked, func.count()).where(text("parked <> ''"), c.stop == "")
+    return dict(connection.execute(wanted.group_by(c.parked)).all())
+
+
+def _live_holds(connection: Connection) -> dict[tuple[str, str], int]:
+    """Holds that still set goods aside, by kind and state; ended ones are history."""
+    c = t.hold.c
+    wanted = select(c.kind, c.state, func.count()).where(text(t.HOLD_LIVE))
+    found = connection.execute(wanted.group_by(c.kind, c.state))
+    return {(kind, state): number for kind, state, number in found}
+
+
+def _breakers(connection: Connection) -> dict[str, str]:
+    """State by enabled warehouse: `closed`, `half_open`, `open`, `forced_open`, `forced_closed`."""
+    w, b = t.warehouse.c, breaker.c
+    wanted = select(w.id, func.coalesce(b.state, "closed"), func.coalesce(b.forced, "")).join(
+        breaker, b.warehouse == w.id, isouter=True
+    )
+    found = connection.execute(wanted.where(w.enabled == 1))
+    return {name: f"forced_{forced}" if forced else state for name, state, forced in found}
 
 
 def _count(connection: Connection, open_where_null: Any) -> int:

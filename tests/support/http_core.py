@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cloud_core import logs
 from cloud_core.api.app import create_app
 from cloud_core.api.doors import Limits
 from cloud_core.bootstrap import Knobs, Ports, RandomIds, Wired, running, wire
+from cloud_core.channels.external_check import CheckTarget
 from cloud_core.domain.access import ApiKey, key_hash, key_text
 from cloud_core.domain.rows import Audit
 from cloud_core.domain.signing import hmac_sha256_hex, md5_hex
@@ -56,7 +57,10 @@ class QuietWriteBack:
 class HttpCore:
     """The wired core, a client on its door, keys by scope, a clock that stands still."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None, *, inline: bool = False) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits | None = None, *, inline: bool = False,
+        systems: Mapping[str, CheckTarget] | None = None,
+    ) -> None:  # fmt: skip
         key_path = folder / "master.key"
         if not key_path.exists():
             key_file.create(key_path, lambda count: bytes(range(count)))
@@ -69,6 +73,7 @@ class HttpCore:
         knobs = Knobs(
             pace=Pace(sweep_s=0.05, ingest_s=0.05, shop_call_s=0.05), inline=inline,
             limits=limits or Limits(anonymous_per_min=1_000, channel_per_min=100_000),
+            systems=systems or {},
         )  # fmt: skip
         self.wired: Wired = wire(engine, key_file.load(key_path), ports, knobs)
         self.app = create_app(self.wired.doors)

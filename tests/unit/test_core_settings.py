@@ -40,6 +40,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("PACKLINE_CORE_RAW_HOURS", "0", "raw_hours"),
         ("PACKLINE_CORE_QUARANTINE_DAYS", "366", "quarantine_days"),
         ("PACKLINE_CORE_SWEEP_ROWS", "401", "sweep_rows"),
+        ("PACKLINE_CORE_HOLD_TTL_MAX_S", "899", "hold_ttl_max_s"),
+        ("PACKLINE_CORE_BREAKER_OPEN_S", "86401", "breaker_open_s"),
+        ("PACKLINE_CORE_BREAKER_OPEN_MAX_S", "7199", "breaker_open_max_s"),
+        ("PACKLINE_CORE_BREAKER_GROWTH_PERCENT", "99", "breaker_growth_percent"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_key(name: str, value: str, field: str) -> None:

@@ -209,7 +209,7 @@ def test_rules_of_every_kind_are_heard() -> None:
     table = RoutingTable(rules, TWO)
     request = Request((("A", 1),), HANGZHOU, "shop1", 20_000, NOON_MS)
     asked = effects_of(request, table, NOON_MS)
-    assert (asked.ask_first, asked.ask_wait_ms) == ("erp", 800)
+    assert (asked.ask_first, asked.ask_wait_ms, asked.ask_fallback) == ("erp", 800, "accept")
 
 
 def test_time_windows() -> None:

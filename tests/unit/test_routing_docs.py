@@ -45,7 +45,7 @@ def test_every_row_of_conditions_and_actions_can_be_written_as_shown() -> None:
             for part in ("when", "then"):
                 if field in (WHEN if part == "when" else THEN):
                     other = 'then = { tags = ["x"] }' if part == "when" else ""
-                    wait = 'ask_first = "erp", ' if field == "ask_wait_ms" else ""
+                    wait = 'ask_first = "erp", ' if field in ("ask_wait_ms", "ask_fallback") else ""
                     text = (
                         f'[[rules]]\nname = "x"\n{part} = {{ {wait}{field} = {value} }}\n{other}\n'
                     )

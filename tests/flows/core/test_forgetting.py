@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cloud_core.bootstrap import _knobs
+from cloud_core.bootstrap import knobs_of
 from cloud_core.domain import commands as c
 from cloud_core.domain.policy import Policy
 from cloud_core.settings import check
@@ -128,7 +128,7 @@ async def test_the_running_core_sweeps_at_its_pace_and_empties_a_backlog(tmp_pat
 
 
 def test_what_an_operator_sets_is_what_the_core_does() -> None:
-    knobs = _knobs(
+    knobs = knobs_of(
         check({
             "raw_hours": 5, "raw_kept_max": 6, "quarantine_days": 7, "quarantine_kept_max": 8,
             "sweep_s": 2, "sweep_parked_s": 3, "sweep_purge_s": 4, "sweep_rows": 50,

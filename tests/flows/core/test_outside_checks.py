@@ -10,43 +10,30 @@ from typing import Any
 import pytest
 
 from cloud_core.channels.external_check import CheckTarget, HttpExternalCheck
-from cloud_core.domain.commands import StopOrder, Sweep
-from cloud_core.domain.outside import OutsideRule
+from cloud_core.domain.commands import ApplyRules, StopOrder, Sweep
 from cloud_core.domain.outside_commands import ExpireOutside, SettleOutside
-from cloud_core.domain.policy import Policy
-from cloud_core.domain.rows import Order, Shipment
 from cloud_core.domain.shop_order import Division
-from cloud_core.flows import apply_orders, sweep
-from cloud_core.flows.outside import PARKED, ask_first
 from cloud_core.flows.outside_desk import OutsideDesk
-from cloud_core.flows.own import own
 from cloud_core.store.hold_rows import due_checks
-from cloud_core.store.working_set import WorkingSet
+from protocols import events as e
 from protocols.errors import Rejected
 from tests.support.core import CoreBench
 from tests.support.web import serving
 
-RULE = OutsideRule("erp", 20_000, frozenset({"32", "33", "31"}), deadline_s=30)
+RULES = """
+[[rules]]
+name = "江浙沪大额先问 ERP"
+when = {{ provinces = ["江浙沪"], amount_from_yuan = 200 }}
+then = {{ ask_first = "erp", ask_wait_ms = 30000, ask_fallback = "{fallback}" }}
+"""
 CHECK = "outside:DB202600000001-1:erp"
 HANGZHOU = Division("330000", "330100", "330110", "浙江省", "杭州市", "余杭区")
 
 
-def bench(folder: Path, monkeypatch: pytest.MonkeyPatch, fallback: str = "accept") -> CoreBench:
-    """Payment asks first, sweeps leave alone what waits for an answer: the hooks of the journey."""
-
-    def first_ask(ws: WorkingSet, shipment: Shipment, *, actor: str = "core") -> Any:
-        order = ws.orders.get(shipment.order_id)
-        assert isinstance(order, Order)
-        return shipment if ask_first(ws, order, shipment) else own(ws, shipment, actor=actor)
-
-    def not_mine(ws: WorkingSet, shipment: Shipment, **_: Any) -> Any:
-        return shipment if shipment.parked in PARKED else own(ws, shipment)
-
-    monkeypatch.setattr(apply_orders, "own", first_ask)
-    monkeypatch.setattr(sweep, "own", not_mine)
-    rule = OutsideRule(RULE.name, RULE.min_amount_fen, RULE.provinces, fallback=fallback)
-    core = CoreBench(folder, policy=Policy(outside=(rule,)))
+def bench(folder: Path, fallback: str = "accept") -> CoreBench:
+    core = CoreBench(folder)
     core.online()
+    core.do(ApplyRules(RULES.format(fallback=fallback), "key:k1", "test"))
     return core
 
 
@@ -59,8 +46,8 @@ def parked(core: CoreBench) -> tuple[str, str]:
 
 
 @pytest.fixture
-def core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CoreBench:
-    return bench(tmp_path, monkeypatch)
+def core(tmp_path: Path) -> CoreBench:
+    return bench(tmp_path)
 
 
 def test_only_what_the_rule_names_waits(core: CoreBench) -> None:
@@ -69,7 +56,7 @@ def test_only_what_the_rule_names_waits(core: CoreBench) -> None:
     assert parked(core) == ("routed", "outside")
     assert core.one("SELECT state FROM shipment WHERE order_id LIKE '%2'") == "offered"
     assert core.stock("SZ01", "A") == (10, 0, 10), "set aside while the other system thinks"
-    core.do(Sweep())
+    core.do(Sweep(parked=True))
     assert parked(core) == ("routed", "outside")
     asked = json.loads(core.one("SELECT body FROM outside_check"))
     assert asked["amount_fen"] == 20_000
@@ -102,9 +89,9 @@ def test_a_no_waits_for_a_person_who_may_decide_otherwise(core: CoreBench) -> No
     ("fallback", "ends"), [("accept", ("offered", "")), ("park", ("routed", "outside_timeout"))]
 )
 def test_silence_ends_at_the_deadline_as_the_rule_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fallback: str, ends: tuple[str, str]
+    tmp_path: Path, fallback: str, ends: tuple[str, str]
 ) -> None:
-    core = bench(tmp_path, monkeypatch, fallback)
+    core = bench(tmp_path, fallback)
     pay(core)
     core.clock.ms += 29_999
     core.heartbeat()
@@ -121,6 +108,18 @@ def test_a_cancelled_order_asks_nobody_any_more(core: CoreBench) -> None:
     assert core.stock("HZ01", "A") == (10, 0, 0)
     assert core.do(SettleOutside(CHECK, "accept")) == "dropped"
     assert core.one("SELECT stop FROM shipment") == "cancelled"
+
+
+def test_a_count_takes_the_goods_but_never_the_question(core: CoreBench) -> None:
+    pay(core)
+    empty = e.StockCounted([e.Count("A", 0)])
+    where = core.one("SELECT warehouse FROM hold")
+    core.report({"HZ01": "hz-a", "SZ01": "sz-a"}[where], ("stock.counted", empty))
+    assert parked(core) == ("routed", "outside"), "still nobody's before the answer"
+    assert core.stock(where, "A") == (0, 0, 0)
+    assert core.do(SettleOutside(CHECK, "accept")) == "accepted"
+    assert parked(core) == ("offered", "")
+    assert core.one("SELECT warehouse FROM shipment") != where
 
 
 def test_unknown_checks_and_verdicts_are_refused(core: CoreBench) -> None:

@@ -174,6 +174,14 @@ async def test_health_and_metrics(core: HttpCore) -> None:
     assert 'packline_orders{state="offered"} 1.0' in page
     assert 'packline_shop_events_total{channel="demo-shop",result="accepted"} 1.0' in page
     assert "packline_agents_online 1.0" in page
+    assert 'packline_breaker{state="closed",warehouse="HZ"} 1.0' in page
+    assert 'packline_holds{kind="shipment",state="held"} 1.0' in page
+    assert 'packline_open{kind="notices_waiting"} 0.0' in page
+    assert "packline_parked{" not in page
+    await core.push(events(order_event("S-2", lines=[{"sku": "SKU-002", "quantity": 9_000}] * 12)))
+    await until(lambda: len(core.rows(t.shipment)) == 2)
+    page = (await core.client.get("/metrics", headers=core.key())).text
+    assert 'packline_parked{reason="no_stock"} 1.0' in page
     core.wired.committer.stop()  # type: ignore[union-attr]
     unwell = await core.client.get("/healthz")
     assert (unwell.status_code, unwell.json()["checks"]["write_queue"]) == (503, "stopped")
