@@ -57,6 +57,8 @@ class Books:
         self.checker.own_events_applied()
         self.checker.shipped_twice()
         self.checker.nobody_missing()
+        self.checker.stock_law.audit(restored=self.world.restores > 0)
+        self.checker.stock_law.nothing_waits()
         self._bad_inputs()
         for node in self.world.nodes:
             if not self._is_quiet(node):

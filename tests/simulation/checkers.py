@@ -16,6 +16,8 @@ from typing import Any
 
 from protocols import chain
 from protocols.vocabulary import ShipmentState
+from tests.simulation.breaker_law import BreakerLaw
+from tests.simulation.stock_law import StockLaw
 from tests.simulation.truth import Fact, Truth, Violation
 
 RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
@@ -39,6 +41,8 @@ class CoreChecker:
         self._database.row_factory = sqlite3.Row
         self._trail = 0
         self._seen: dict[str, Seen] = {}
+        self.stock_law = StockLaw(self, truth)
+        self.breaker_law = BreakerLaw(self)
 
     def close(self) -> None:
         self._database.close()
@@ -55,9 +59,10 @@ class CoreChecker:
 
     # --- after each commit --------------------------------------------------------------------
 
-    def step(self) -> None:
-        """What the last commits changed, by their trail."""
-        news = self.rows("SELECT id, subject FROM trail WHERE id > ?", self._trail)
+    def step(self, now_ms: int) -> None:
+        """What the last commits changed, by their trail and movements."""
+        self.stock_law.step(now_ms)
+        news = self.rows("SELECT id, subject, change FROM trail WHERE id > ?", self._trail)
         if not news:
             return
         self._trail = news[-1]["id"]
@@ -66,6 +71,7 @@ class CoreChecker:
         for row in self.rows(f"SELECT * FROM shipment WHERE id IN ({marks})", *subjects):
             self._moves_forward(row)
             self._consistent(row)
+        self.breaker_law.step(news, now_ms)
 
     def _moves_forward(self, row: sqlite3.Row) -> None:
         token = (row["token_epoch"], row["token_n"])
@@ -85,6 +91,8 @@ class CoreChecker:
             self._offered(row)
         if state in BENCH and owned:
             self._granted(row)
+        if state == "routed" and not owned and not row["parked"] and not row["stop"]:
+            raise Violation("P5", f"{name}: paid, neither owned nor parked")
         held = self._live_holds(name)
         if len(held) > 1:
             raise Violation("P5", f"{name}: {len(held)} live holds at once")
@@ -150,6 +158,8 @@ class CoreChecker:
             self._moves_forward(row)
             self._consistent(row)
         self._stock()
+        self.stock_law.no_drift()
+        self._parts()
         self._numbers()
         self._natives()
         self._streams_gap_free()
@@ -158,8 +168,8 @@ class CoreChecker:
         """Counters can be rebuilt from movements, held from holds; nothing is below zero (P8)."""
         held: Counter[tuple[str, str]] = Counter()
         for row in self.rows(
-            "SELECT h.warehouse, l.sku, l.quantity FROM hold h JOIN hold_line l ON l.hold_id = h.id"
-            " WHERE h.state IN ('held', 'incident')"
+            "SELECT l.warehouse, l.sku, l.quantity FROM hold h JOIN hold_line l ON l.hold_id = h.id"
+            " WHERE h.state IN ('held', 'confirmed', 'incident')"
         ):
             held[row["warehouse"], row["sku"]] += row["quantity"]
         moved = {
@@ -176,6 +186,23 @@ class CoreChecker:
                 raise Violation("P8", f"stock {key} is {now}, movements say {moved.get(key)}")
             if held[key] != row["held"]:
                 raise Violation("P5", f"stock {key} holds {row['held']}, holds say {held[key]}")
+
+    def _parts(self) -> None:
+        """The shipments of an order together are the order: nothing twice, nothing left out.
+
+        A restored core gives an order again to the bench that has it; what it made up is stopped.
+        """
+        restored = self._truth.faults["core_restored"] > 0
+        mine, wrong = ("WHERE s.stop <> 'cancelled'", ">") if restored else ("", "<>")
+        differs = self.rows(
+            "WITH wanted AS (SELECT order_id, sku, sum(quantity) n FROM order_line GROUP BY 1, 2),"
+            " sent AS (SELECT s.order_id, l.sku, sum(l.quantity) n FROM shipment s"
+            f" JOIN shipment_line l ON l.shipment_id = s.id {mine} GROUP BY 1, 2)"
+            " SELECT sent.order_id, sent.sku, sent.n, wanted.n FROM sent"
+            f" JOIN wanted USING (order_id, sku) WHERE sent.n {wrong} wanted.n LIMIT 3"
+        )
+        if differs:
+            raise Violation("P5", f"parts are not the order: {[tuple(row) for row in differs]}")
 
     def _numbers(self) -> None:
         drawn = self.rows(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,16 +16,27 @@ from typing import Any
 from cloud_core import ports as core_ports
 from cloud_core.bootstrap import Knobs, Ports, Wired, wire
 from cloud_core.committer import InlineCommitter
-from cloud_core.domain.commands import ImportRows
+from cloud_core.domain.breaker import BreakerPolicy
+from cloud_core.domain.commands import ApplyRules, ImportRows
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.rows import Audit
-from cloud_core.ports import ChannelConfig, WriteBackAnswer
+from cloud_core.flows.deliver import Delivery, judge_forever
+from cloud_core.flows.ledger_watch import LedgerPace
+from cloud_core.ports import (
+    ChannelConfig,
+    Notification,
+    NotifyAnswer,
+    NotifyTarget,
+    WriteBackAnswer,
+)
 from cloud_core.store import backup
 from cloud_core.store.channel_rows import Channel
 from cloud_core.store.engine import open_engine, sqlite_url
 from cloud_core.store.key_file import MasterKeys
 from cloud_core.store.loop_reads import begin_life
 from cloud_core.store.migrate import migrate
+from cloud_core.store.notify_rows import Ear, NoticeReads, TargetRegister
+from cloud_core.store.secret_box import SecretBox
 from cloud_core.worker import Pace
 from protocols.errors import Corrupt, Rejected, Unavailable
 from tests.simulation.broker import FakeBroker, Rights
@@ -32,7 +44,7 @@ from tests.simulation.clocks import CoreClock, SeededIds
 from tests.simulation.links import SimLink
 from tests.simulation.plan import START_WALL_MS, Plan
 from tests.simulation.process import CrashPoint, Process, ProcessGone
-from tests.simulation.scenery import master_values
+from tests.simulation.scenery import RULES, master_values
 from tests.simulation.shops import CHANNELS
 
 RIGHTS = Rights(("v1/+/+/dn/#", "v1/core/st"), ("v1/+/+/up/#",))
@@ -44,9 +56,19 @@ PACE = Pace(
     resend_s=240.0,
     shop_call_s=900.0,
 )
-POLICY = Policy(offer_ttl_s=600, reachable_s=9000, personal_hours=24, raw_hours=24)
+POLICY = Policy(
+    offer_ttl_s=600,
+    reachable_s=9000,
+    personal_hours=24,
+    raw_hours=24,
+    breaker=BreakerPolicy(behind_max_ms=9_000_000),
+)
+LEDGER = LedgerPace(expire_s=600.0, orphans_s=7200.0, check_s=60.0, rest_s=6 * 3600.0)
+JUDGE_S = 1800.0
+NOTICES_S = 1800.0
 _KEY = bytes(range(32))
 KEYS = MasterKeys({"k1": _KEY}, "k1", _KEY)
+BOX = SecretBox(KEYS.keys, KEYS.current)
 
 
 class Shop:
@@ -62,6 +84,21 @@ class Shop:
         if self._rng.random() < 0.05:
             return WriteBackAnswer(False, "no answer")
         return WriteBackAnswer(True, "ok")
+
+
+class Head:
+    """The people who are told of breakers; their robot does not always answer."""
+
+    kind = "log"
+    per_min = 20
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    async def send(self, target: NotifyTarget, notice: Notification) -> NotifyAnswer:
+        await asyncio.sleep(self._rng.uniform(0.05, 2.0))
+        heard = self._rng.random() > 0.2
+        return NotifyAnswer(heard, "ok" if heard else "no answer")
 
 
 class _Still:
@@ -81,6 +118,9 @@ class CoreNode:
         self.rng = Random(f"core-{plan.seed}")
         self.crash_point = CrashPoint(Random(f"core-crash-{plan.seed}"))
         self.shop = Shop(Random(f"write-back-{plan.seed}"))
+        self.head = Head(Random(f"head-{plan.seed}"))
+        self.policy = replace(POLICY, ship_within_h=plan.ship_within_h)
+        self.started_ms = 0
         self.after_commit: Callable[[], None] = lambda: None
         self.on_crash: Callable[[str], None] = lambda point: None
         self.commits = 0
@@ -108,6 +148,15 @@ class CoreNode:
         for name, secret in CHANNELS.items():
             channel = Channel(ChannelConfig(name, "generic"), (secret,), name, "", True)
             wired.channels.add(channel, Audit(0, "simulation", "", "channel.added", name, ""))
+        TargetRegister(wired.engine, BOX).add(
+            NotifyTarget("head", "log"),
+            Ear("head", (), ()),
+            "",
+            Audit(0, "simulation", "", "", "", ""),
+        )
+        if plan.rules:
+            applied = self._submit(wired, ApplyRules(RULES, "simulation"))
+            assert not applied.problems, applied.problems
         wired.engine.dispose()
 
     def start(self) -> None:
@@ -116,6 +165,22 @@ class CoreNode:
         wired = self._wired = self._wire(process, self.clock)
         begin_life(wired.engine)
         process.spawn(wired.core.run())
+        process.spawn(wired.watch.run())
+        process.spawn(judge_forever(wired.committer.submit, JUDGE_S))
+        process.spawn(self._delivery(wired).run())
+        self.started_ms = self.clock.now_ms()
+
+    def _delivery(self, wired: Wired) -> Delivery:
+        """The product's loop of notices, with the robot of the simulation at its end."""
+        return Delivery(
+            due=NoticeReads(wired.engine).due,
+            target_of=TargetRegister(wired.engine, BOX).get,
+            notifiers={"log": self.head},
+            submit=wired.committer.submit,
+            clock=self.clock,
+            spread=self.rng.random,
+            poll_s=NOTICES_S,
+        )
 
     def crash(self) -> None:
         """Gone between two instructions; what was committed is there."""
@@ -133,9 +198,10 @@ class CoreNode:
     def _wire(self, process: Process, clock: core_ports.Clock) -> Wired:
         self._link = SimLink(self.broker, "core", RIGHTS, core_ports, self.rng)
         knobs = Knobs(
-            POLICY,
+            self.policy,
             PACE,
             inline=True,
+            ledger=LEDGER,
             on_commit=self._committing(process),
             random_bytes=self.rng.randbytes,
         )
@@ -146,6 +212,20 @@ class CoreNode:
     def _submit(wired: Wired, command: Any) -> Any:
         assert isinstance(wired.committer, InlineCommitter)
         return wired.committer.submit_now(command)
+
+    async def hold_door(self, command: Any) -> Any:
+        """The ledger's doors without HTTP; None when no answer comes. Raises `Rejected`."""
+        await asyncio.sleep(self.rng.uniform(0.01, 0.3))
+        return self.ask(command)
+
+    def ask(self, command: Any) -> Any:
+        """A person's or a shop's command; None when the core is not there or dies of it."""
+        if not self.up:
+            return None
+        try:
+            return self.submit(command)
+        except (ProcessGone, Unavailable):
+            return None
 
     # --- the shops' door ----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ or swaps its card. What a dead process still tries reaches neither disk, broker 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from edge_agent.journal.core import JournalCore
 from edge_agent.journal.tx import Tx
 from edge_agent.journal.writer import InlineJournal
 from edge_agent.ports import Clock, Connection
+from protocols.events import Count, StockCounted
 from protocols.messages import Token
 from tests.simulation.broker import FakeBroker, Rights
 from tests.simulation.clocks import EdgeClock, SeededIds
@@ -268,6 +270,15 @@ class EdgeNode:
         finally:
             self.scanning -= 1
         return answer if process.alive else None
+
+    async def count(self, station: str, sku: str, shelf: int) -> None:
+        """Somebody counted a shelf; nothing comes of it when the agent is not there."""
+        process, agent = self.process, self.agent
+        if process is None or not process.alive or agent is None or not agent.ready.is_set():
+            return
+        body = StockCounted([Count(sku, shelf)])
+        with contextlib.suppress(ProcessGone):
+            await agent.live.write(lambda tx: tx.append("stock.counted", body, station=station))
 
     def tray_has(self, waybill: str) -> bool:
         return bool(self.papers.get(waybill))

@@ -67,7 +67,11 @@ class Ending:
         outbox = checker.rows("SELECT id, agent FROM outbox WHERE received_ms IS NULL LIMIT 3")
         if outbox:
             return f"commands wait: {[tuple(row) for row in outbox]}"
-        for table, column in (("raw_message", "processed_ms"), ("shop_outbox", "done_ms")):
+        for table, column in (
+            ("raw_message", "processed_ms"),
+            ("shop_outbox", "done_ms"),
+            ("notice_outbox", "done_ms"),
+        ):
             if checker.one(f"SELECT count(*) FROM {table} WHERE {column} IS NULL"):
                 return f"rows of {table} wait"
         for node in self.world.nodes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from cloud_core.domain.breaker_commands import ForceBreaker
 from tests.simulation.plan import DAY_S, HOUR_S, Fault
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Nemesis:
             "card_cloned": self.world.clone_card,
             "bad_payload": self.world.bad_payload,
             "wrong_agent": self.world.wrong_agent,
+            "late_warehouse": self._late_warehouse,
+            "breaker_forced": self._breaker_forced,
         }
         if fault.kind in on_node:
             on_node[fault.kind](node)
@@ -112,6 +115,28 @@ class Nemesis:
     def _printer(self, node: EdgeNode, name: str, value: bool) -> None:
         setattr(node.printer, name, value)
         self._later(self.rng.uniform(60, 3600), node.printer.repair)
+
+    # --- people -------------------------------------------------------------------------------
+
+    def _late_warehouse(self, node: EdgeNode) -> None:
+        """Nobody works in a building for most of a day."""
+        until_s = asyncio.get_running_loop().time() + self.rng.uniform(8 * HOUR_S, 30 * HOUR_S)
+        for person in self.world.people:
+            if person.node.warehouse == node.warehouse:
+                person.away_until_s = until_s
+
+    def _breaker_forced(self, node: EdgeNode) -> None:
+        """A head thinks to know better, for some hours or until further notice."""
+        core = self.world.core
+        mode = self.rng.choice(("open", "open", "closed"))
+        hours = self.rng.choice((1, 3, 20))
+        until_ms = core.clock.now_ms() + int(hours * HOUR_S * 1000)
+        core.ask(ForceBreaker(node.warehouse, mode, "demo", "drill", until_ms))
+
+    def let_breakers_be(self) -> None:
+        """Peace: nobody forces anything any more."""
+        for name in sorted({node.warehouse for node in self.world.nodes}):
+            self.world.core.submit(ForceBreaker(name, "auto", "demo"))
 
     # --- lines --------------------------------------------------------------------------------
 

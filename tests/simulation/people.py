@@ -51,6 +51,8 @@ class Person:
         self.rng = Random(f"person-{plan.seed}-{node.name}-{station}")
         self.overtime = False
         """Healing time: works round the clock until nothing is left."""
+        self.away_until_s = 0.0
+        self._recounts: list[str] = []
 
     async def work(self) -> None:
         """The whole history of this person."""
@@ -59,9 +61,23 @@ class Person:
             if not self.node.up:
                 continue
             self._clear_bench()
+            if self.node.warehouse == self.plan.counted and self.rng.random() < 0.04:
+                await self._count()
             task = self._choose()
             if task is not None:
                 await self._do(task)
+
+    async def _count(self) -> None:
+        """Somebody counts a shelf; a wrong count is put right by the next one."""
+        if self._recounts:
+            sku, wrong = self._recounts.pop(), False
+        else:
+            sku, wrong = self.rng.choice(SKUS), not self.overtime and self.rng.random() < 0.7
+        there = max(0, self.node.shelf[sku])
+        if wrong:
+            self._recounts.append(sku)
+            there = self.rng.choice((0, 0, 1, 3, there // 2, there + 2))
+        await self.node.count(self.station, sku, there)
 
     def _clear_bench(self) -> None:
         """Boxes whose last tone nobody heard: the screen says what became of them."""
@@ -74,6 +90,8 @@ class Person:
 
     async def _pause(self) -> float:
         now_s = asyncio.get_running_loop().time()
+        if not self.overtime and now_s < self.away_until_s:
+            return self.away_until_s - now_s
         if not self.overtime and now_s % DAY_S > SHIFT_HOURS * HOUR_S:
             return DAY_S - now_s % DAY_S + self.rng.uniform(0, 600)
         return self.rng.uniform(30, 700)
@@ -128,6 +146,8 @@ class Person:
             count = line.verified if verifying else line.picked
             while count < line.quantity:
                 await self._distractions(task)
+                if not verifying and await self._misses(line.sku):
+                    return False
                 if not verifying:
                     self._take(task, line.sku, count + 1)
                 answer = await self._item(task, line.sku)
@@ -140,6 +160,15 @@ class Person:
                 if answer.tone != "ok" and answer.code != "line_complete":
                     return True
                 count += 1
+        return True
+
+    async def _misses(self, sku: str) -> bool:
+        """The picker does not see the goods and says so; they are found again later."""
+        here = self.node.warehouse == self.plan.counted and not self.overtime
+        if not here or self.rng.random() > 0.02:
+            return False
+        await self._scan("$$SHORT")
+        self._recounts.append(sku)
         return True
 
     def _take(self, task: Task, sku: str, wanted: int) -> None:

@@ -45,6 +45,11 @@ USUAL: dict[str, float] = {
 }
 
 
+LEDGER_FAULTS: dict[str, float] = {"late_warehouse": 2.5, "breaker_forced": 2.5}
+"""Those of the one stock truth: a warehouse that works on nothing for a day, a head who forces a
+breaker. Drawn apart from the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One injection: `kind` at `at_s` of virtual time; `pick` chooses the victim (0..1)."""
@@ -72,6 +77,12 @@ class Plan:
     ignores_screen: float
     short_stock: float
     print_on: dict[str, str] = field(default_factory=dict)
+    baskets: int = 0
+    ship_within_h: int = 24
+    rules: bool = False
+    """Routing rules with split and broadcast."""
+    counted: str = ""
+    """The one warehouse where people count shelves, sometimes wrongly, and report short picks."""
 
 
 def draw(seed: int, days: int = DAYS) -> Plan:
@@ -79,6 +90,8 @@ def draw(seed: int, days: int = DAYS) -> Plan:
     rng = Random(f"plan-{seed}")
     chosen = {kind for kind in sorted(USUAL) if rng.random() < 0.8}
     faults = _faults(rng, chosen, days)
+    ledger = Random(f"ledger-{seed}")
+    faults = _with_ledger_faults(ledger, faults, days)
     if rng.random() < 0.15:
         rates = Rates(delay_s=0.02)
     else:
@@ -104,7 +117,19 @@ def draw(seed: int, days: int = DAYS) -> Plan:
         ignores_screen=rng.choice((0.0, 0.1, 0.3)),
         short_stock=rng.choice((0.0, 0.2)),
         print_on={site: rng.choice(("grant", "grant", "pack")) for site in ("hz", "sh", "gz")},
+        baskets=ledger.randint(30, 60) * days // DAYS,
+        ship_within_h=ledger.choice((3, 6, 24)),
+        rules=ledger.random() < 0.4,
+        counted=ledger.choice(("", "HZ", "GZ")),
     )
+
+
+def _with_ledger_faults(rng: Random, faults: tuple[Fault, ...], days: int) -> tuple[Fault, ...]:
+    found = list(faults)
+    for kind, mean in LEDGER_FAULTS.items():
+        count = int(mean * rng.choice((0.0, 1.0, 2.0)) * days / DAYS + rng.random())
+        found += [Fault(_moment(rng, days), kind, rng.random()) for _ in range(count)]
+    return tuple(sorted(found, key=lambda f: (f.at_s, f.kind, f.pick)))
 
 
 def _faults(rng: Random, chosen: set[str], days: int) -> tuple[Fault, ...]:

@@ -30,6 +30,13 @@ POINTS: Final = {
     "stopped_on_the_bench": "an order was cancelled while it was picked or packed",
     "handed_over_after_stop": "a parcel left although its order was cancelled",
     "incident_recorded": "a fact came under an old token",
+    "hold_expired_while_paid": "an order was paid whose hold had just expired",
+    "victim_rerouted": "a count took a shipment's goods and another warehouse got it",
+    "breaker_opened": "a warehouse was late three times and was ejected",
+    "breaker_half_open_closed": "trials left in time and closed a breaker",
+    "breaker_cap": "a breaker stayed closed because too many were open",
+    "sole_holder_kept": "an ejected warehouse got what only it could send",
+    "split_order": "an order was sent in parts",
     "parked_and_served": "a shipment waited for a warehouse or for stock and was sent",
 }
 
@@ -48,6 +55,16 @@ _IN_CORE: Final = {
     ),
     "handed_over_after_stop": "SELECT 1 FROM shipment WHERE stop = 'intercept' LIMIT 1",
     "incident_recorded": "SELECT 1 FROM incident LIMIT 1",
+    "hold_expired_while_paid": "SELECT 1 FROM trail WHERE change = 'hold:expired' LIMIT 1",
+    "victim_rerouted": (
+        "SELECT 1 FROM trail t JOIN trail n ON n.subject = t.subject AND n.id > t.id"
+        " WHERE t.change LIKE 'victim:%' AND n.change = 'routed>offered' LIMIT 1"
+    ),
+    "breaker_opened": "SELECT 1 FROM trail WHERE change = 'breaker:opened' LIMIT 1",
+    "breaker_half_open_closed": "SELECT 1 FROM trail WHERE change = 'breaker:closed' LIMIT 1",
+    "breaker_cap": "SELECT 1 FROM trail WHERE change = 'breaker:capped' LIMIT 1",
+    "sole_holder_kept": "SELECT 1 FROM shipment WHERE instr(decision, 'sole_holder') > 0 LIMIT 1",
+    "split_order": "SELECT 1 FROM trail WHERE change = 'split' LIMIT 1",
     "parked_and_served": (
         "SELECT 1 FROM trail t JOIN shipment s ON s.id = t.subject"
         " WHERE t.change LIKE 'parked:%' AND s.state = 'handed_over' LIMIT 1"

@@ -29,6 +29,25 @@ SITES = (
 )
 CARRIER = "YANSHI"
 ENOUGH = 2_000
+RULES = """
+[ranking]
+order = ["prefer", "priority", "transit", "freight", "load"]
+
+[split]
+default = true
+max_parcels = 3
+
+[[rules]]
+name = "华南优先华南仓"
+when = { provinces = ["广东"] }
+then = { prefer_warehouses = ["GZ"] }
+
+[[rules]]
+name = "演示店广播抢单"
+when = { channels = ["shop-b"] }
+then = { broadcast = 2, tags = ["抢单"] }
+"""
+"""What some histories route by; the others have the priorities alone."""
 
 
 def shelf_at_start(plan: Plan) -> dict[tuple[str, str], int]:

@@ -103,7 +103,7 @@ class Shops:
         headers = self._sign(channel, raw, now_s - (4000 if kind == "stale" else 0))
         if kind == "forged":
             headers["x-packline-signature"] = "0" * 64
-        self._run(self._must_be_refused(channel, headers, raw, kind))
+        self.run(self._must_be_refused(channel, headers, raw, kind))
 
     async def _must_be_refused(
         self, channel: str, headers: dict[str, str], raw: bytes, kind: str
@@ -150,14 +150,36 @@ class Shops:
         self._post(channel, json.dumps({"events": events}, ensure_ascii=False).encode())
         for event in events:
             if self.rng.random() < self.plan.refund_share:
-                self._run(self._regret(channel, event))
+                self.run(self._regret(channel, event))
 
-    def _order(self, channel: str, number: int, now_s: float) -> dict[str, Any]:
-        native = f"N{channel[-1].upper()}{number:05d}"
-        name, phone, street = _person(number)
+    def sell_basket(
+        self, channel: str, number: int, lines: tuple[tuple[str, int], ...], hold: str
+    ) -> None:
+        """A basket is paid: the order names the hold that keeps its goods."""
+        now_s = asyncio.get_running_loop().time()
+        event = self._order(channel, number, now_s, lines)
+        event["order"]["hold"] = hold
+        self._post(channel, json.dumps({"events": [event]}, ensure_ascii=False).encode())
+        if self.rng.random() < self.plan.refund_share:
+            self.run(self._regret(channel, event))
+
+    def _lines(self) -> tuple[tuple[str, int], ...]:
         family = FAMILIES[self.rng.choice("AABBC")]
         skus = self.rng.sample(family, self.rng.choice((1, 1, 1, 2, 3)))
-        lines = tuple((sku, self.rng.choice((1, 1, 1, 1, 2))) for sku in sorted(skus))
+        if self.plan.rules and self.rng.random() < 0.08:  # no warehouse has all of it
+            skus = [self.rng.choice(FAMILIES[name]) for name in "ABC"]
+        return tuple((sku, self.rng.choice((1, 1, 1, 1, 2))) for sku in sorted(set(skus)))
+
+    def _order(
+        self,
+        channel: str,
+        number: int,
+        now_s: float,
+        lines: tuple[tuple[str, int], ...] | None = None,
+    ) -> dict[str, Any]:
+        native = f"N{channel[-1].upper()}{number:05d}"
+        name, phone, street = _person(number)
+        lines = lines or self._lines()
         self.truth.orders[channel, native] = SentOrder(channel, native, lines)
         city = self.rng.choice(
             (
@@ -219,7 +241,7 @@ class Shops:
         now_s = asyncio.get_running_loop().time()
         if keep and headers_of is None:
             self._sent.append((now_s, channel, {}, raw))
-        self._run(self._deliver(channel, raw))
+        self.run(self._deliver(channel, raw))
 
     async def _deliver(self, channel: str, raw: bytes) -> None:
         """Until answered 2xx, as a webhook sender does; the answer may be lost on the way back."""
@@ -250,7 +272,7 @@ class Shops:
             "x-packline-signature": hmac_sha256_hex(CHANNELS[channel], stamp.encode(), b".", raw),
         }
 
-    def _run(self, job: Any) -> None:
+    def run(self, job: Any) -> None:
         task = asyncio.get_running_loop().create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._done)

@@ -36,6 +36,16 @@ class SentOrder:
     """The core answered 2xx to a message that carries the paid order."""
 
 
+@dataclass(slots=True)
+class Basket:
+    """One basket as its shop knows it; `said` is what the core answered last, by hold."""
+
+    ref: str
+    channel: str
+    lines: tuple[tuple[str, int], ...]
+    said: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Paper:
     """One label that physically came out."""
@@ -79,6 +89,7 @@ class Truth:
     """The ledger of the world."""
 
     orders: dict[tuple[str, str], SentOrder] = field(default_factory=dict)
+    baskets: dict[str, Basket] = field(default_factory=dict)
     beeps: Counter[Fact] = field(default_factory=Counter)
     tries: Counter[Fact] = field(default_factory=Counter)
     forgiven: Counter[Fact] = field(default_factory=Counter)

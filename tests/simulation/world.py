@@ -18,6 +18,7 @@ from typing import Any
 
 from cloud_core.domain import master_data as md
 from cloud_core.domain.commands import ImportRows
+from tests.simulation.baskets import Checkout
 from tests.simulation.books import Books
 from tests.simulation.broker import FakeBroker, Rates
 from tests.simulation.checkers import CoreChecker
@@ -76,6 +77,7 @@ class World:
             self._node(agent, site.site, site.warehouse) for site in SITES for agent in site.agents
         ]
         self.shops = Shops(plan, self.truth, self.core.door)
+        self.checkout = Checkout(plan, self.truth, self.shops, self.core.hold_door)
         self.nemesis = Nemesis(self)
         self.people = [Person(node, f"{node.name}-1", plan, self.truth) for node in self.nodes]
         self.books = Books(self)
@@ -84,7 +86,7 @@ class World:
         self.backups: list[tuple[float, Path]] = []
         self.beeps_at_loss: dict[str, Counter[Fact]] = {}
         self.left_at_loss: dict[str, set[str]] = {}
-        self.touched_warehouses: set[str] = set()
+        self.touched_warehouses: set[str] = {plan.counted} - {""}
         self.restores = 0
         self.checker: CoreChecker | None = None
         self._stepping = False
@@ -117,7 +119,14 @@ class World:
         self.start_core()
         for node in self.nodes:
             node.boot(machine=True)
-        jobs = [self.shops.trade(), self.nemesis.run(), self._auditing(), self._copying()]
+        jobs = [
+            self.shops.trade(),
+            self.checkout.trade(),
+            self.nemesis.run(),
+            self._auditing(),
+            self._watching(),
+            self._copying(),
+        ]
         jobs += [person.work() for person in self.people]
         tasks = [loop.create_task(job) for job in jobs]
         for task in tasks:
@@ -145,8 +154,19 @@ class World:
         while True:
             await asyncio.sleep(AUDIT_EVERY_S)
             self.check(lambda checker: checker.audit())
+            self.check(lambda checker: checker.stock_law.audit(restored=self.restores > 0))
             if asyncio.get_running_loop().time() % DAY_S > (SHIFT_HOURS + 1) * HOUR_S:
                 self.check(lambda checker: self.books.take_stock())
+
+    async def _watching(self) -> None:
+        """Whether breakers that should have moved have."""
+        while True:
+            await asyncio.sleep(HOUR_S / 4)
+            if self.core.up:
+                self.check(self._look_at_breakers)
+
+    def _look_at_breakers(self, checker: CoreChecker) -> None:
+        checker.breaker_law.look(self.core.clock.now_ms(), self.core.started_ms)
 
     async def _copying(self) -> None:
         """Somebody takes images of cards, and the core makes its backups."""
@@ -194,7 +214,7 @@ class World:
     # --- checks along the way -----------------------------------------------------------------
 
     def _after_commit(self) -> None:
-        self.check(lambda checker: checker.step())
+        self.check(lambda checker: checker.step(self.core.clock.now_ms()))
 
     def check(self, look: Callable[[CoreChecker], None]) -> None:
         """Let a checker look; the first broken promise ends the history."""
@@ -339,6 +359,7 @@ class World:
             if not node.up:
                 node.boot(machine=True)
         self.core.crash_point.disarm()
+        self.nemesis.let_breakers_be()
         for person in self.people:
             person.overtime = True
         self.restock()
