@@ -31,6 +31,7 @@ from cloud_core.api import (
     shapes,
     staff,
     stock,
+    take_back,
     tracking,
 )
 from cloud_core.api.doors import Doors
@@ -71,8 +72,8 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
     for part in (
-        intake, stock, holds, staff, breakers, outside, notify, channels, rules, master, tracking,
-        health,
+        intake, stock, holds, staff, breakers, take_back, outside, notify, channels, rules, master,
+        tracking, health,
     ):  # fmt: skip
         app.include_router(part.router)
     for pages in (console, console_breakers, console_sign_in):

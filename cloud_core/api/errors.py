@@ -41,7 +41,6 @@ STATUS = {
     "notify_unknown": 404,
     "incident_unknown": 404,
     "check_unknown": 404,
-    "check_unknown": 404,
     "rules_version_unknown": 404,
     "track_unknown": 404,
     "method_not_allowed": 405,

@@ -170,8 +170,6 @@ _MESSAGES = {
     "shipment_unknown": ("shipment_id", "没有这个发货单", "there is no such shipment"),
     "check_unknown": ("id", "没有这个外部审核", "there is no such check"),
     "verdict_unknown": ("verdict", "答复须为 accept 或 refuse", "accept or refuse"),
-    "check_unknown": ("id", "没有这个外部审核", "there is no such check"),
-    "verdict_unknown": ("verdict", "答复须为 accept 或 refuse", "accept or refuse"),
     "incident_unknown": ("id", "没有这个未处理的异常", "no such open incident"),
     "rules_version_unknown": ("version", "没有这一版规则", "no such version"),
     "rule_unreachable": (

@@ -39,6 +39,7 @@ from cloud_core.ports import (
     Clock,
     Ids,
     Link,
+    Notifier,
     Share,
     WriteBack,
 )
@@ -166,18 +167,8 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     views, register = Views(engine), KeyRegister(engine)
     targets, notices, post = TargetRegister(engine, box), NoticeReads(engine), HttpxPost()
     notifiers = notifiers_of(post, ports.clock)
-    delivery = Delivery(
-        due=lambda *asked: notices.due(*asked) if core.serves("!notices") else [],
-        target_of=targets.get, notifiers=notifiers, submit=committer.submit,
-        clock=ports.clock, spread=secrets.SystemRandom().random,
-    )  # fmt: skip
-    asking = HttpExternalCheck(
-        target_among(knobs.systems), ports.clock, timeout_s=knobs.outside_timeout_s
-    )
-    desk = OutsideDesk(
-        lambda *asked: due_checks(engine, *asked) if core.serves("!calls") else [],
-        asking, committer.submit, ports.clock,
-    )  # fmt: skip
+    delivery = _delivery(core, committer, ports, notifiers, targets, notices)
+    asking, desk = _desk(engine, core, committer, ports, knobs)
     master = MasterDoor(read_sheet, committer.submit)
     shops = ShopDoor(channels, dialect_names(), mappable_fields(), make_secret, ports.clock)
     doors = Doors(
@@ -204,6 +195,30 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         delivery, post, desk, asking,
         partial(judge_forever, committer.submit, knobs.judge_s, lambda: core.serves("!sweep")),
     )  # fmt: skip
+
+
+def _delivery(
+    core: Core, committer: Committer | InlineCommitter, ports: Ports,
+    notifiers: Mapping[str, Notifier], targets: TargetRegister, notices: NoticeReads,
+) -> Delivery:  # fmt: skip
+    return Delivery(
+        due=lambda *asked: notices.due(*asked) if core.serves("!notices") else [],
+        target_of=targets.get, notifiers=notifiers, submit=committer.submit,
+        clock=ports.clock, spread=secrets.SystemRandom().random,
+    )  # fmt: skip
+
+
+def _desk(
+    engine: Engine, core: Core, committer: Committer | InlineCommitter, ports: Ports, knobs: Knobs
+) -> tuple[HttpExternalCheck, OutsideDesk]:
+    asking = HttpExternalCheck(
+        target_among(knobs.systems), ports.clock, timeout_s=knobs.outside_timeout_s
+    )
+    desk = OutsideDesk(
+        lambda *asked: due_checks(engine, *asked) if core.serves("!calls") else [],
+        asking, committer.submit, ports.clock,
+    )  # fmt: skip
+    return asking, desk
 
 
 def _watch(
