@@ -7,6 +7,7 @@ order again meanwhile, its new, still un-owned shipment gives way to the one tha
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.progress import GONE, UNGRANTED
 from cloud_core.domain.rows import Hold, Incident, Order, OrderLine, Shipment, ShipmentLine
 from cloud_core.flows.own import hold_id, lift, note, release, send_cancel, settle_order
+from cloud_core.flows.parts import next_id
 from cloud_core.store import hold_rows
 from cloud_core.store.working_set import WorkingSet
 from protocols.messages import Event, Token
@@ -51,15 +53,8 @@ def reattach(
     if known is not None:
         release(ws, known, "moved")
     order = order or _order(ws, body)
-    _give_way(ws, order, agent, body.shipment)
-    if ws.lines.get(order.id) is None:
-        ws.lines.put(
-            tuple(
-                OrderLine(order.id, number, line.sku, line.quantity, 0, "", 0)
-                for number, line in enumerate(body.lines, 1)
-            )
-        )
     shipment = _attached(ws, agent, info.warehouse, state, order, body, known)
+    _give_way(ws, order, agent, shipment)
     _hold_again(ws, shipment, body)
     draw_again(ws, shipment)
     note(ws, shipment, f"reattached:{state}", f"agent:{agent}")
@@ -190,28 +185,66 @@ def _order(ws: WorkingSet, body: Any) -> Order:
     return order
 
 
-def _give_way(ws: WorkingSet, order: Order, agent: str, keep: str) -> None:
-    """Withdraw shipments of the order that no bench has been granted."""
-    for other in ws.shipments_of(order.id):
-        if other.id == keep or other.stop or other.state not in UNGRANTED:
+def _give_way(ws: WorkingSet, order: Order, agent: str, kept: Shipment) -> None:
+    """Withdraw un-granted shipments of the order that promise what the bench already has.
+
+    What they promised beyond that becomes a new shipment, so that nothing is left out (a split
+    order comes back part by part).
+    """
+    spare = Counter(_wanted(ws, order))
+    spare.subtract({line.sku: line.quantity for line in ws.lines_of(kept.id)})
+    others = [s for s in ws.shipments_of(order.id) if s.id != kept.id and s.stop != "cancelled"]
+    for other in others:
+        spare.subtract({line.sku: line.quantity for line in ws.lines_of(other.id)})
+    for other in reversed(others):
+        lines = {line.sku: line.quantity for line in ws.lines_of(other.id)}
+        if other.stop or other.state not in UNGRANTED or all(spare[sku] >= 0 for sku in lines):
             continue
-        other = lift(ws, other)
-        release(ws, other, "moved")
-        if other.state == "offered":
-            send_cancel(
-                ws, other, Token(ws.core_epoch, other.token_n + 1), "reattached", answer=False
-            )
-        ws.shipments.put(
-            replace(
-                other,
-                stop="cancelled",
-                parked="",
-                parked_ms=ws.now_ms,
-                deadline_ms=None,
-                waiting="",
-                token_epoch=ws.core_epoch,
-                token_n=other.token_n + 1,
-                version=other.version + 1,
-            )
+        spare.update(lines)
+        _withdraw(ws, other, agent)
+    left = {sku: units for sku, units in sorted(spare.items()) if units > 0}
+    if left and not order.stop:
+        _add_rest(ws, order, kept, left)
+
+
+def _wanted(ws: WorkingSet, order: Order) -> dict[str, int]:
+    """Units by SKU that the order asks for; one that only benches told us of grows by each part."""
+    wanted: Counter[str] = Counter()
+    if order.flags == "reattached" and not order.source_version:
+        for shipment in ws.shipments_of(order.id):
+            if shipment.stop != "cancelled":
+                wanted.update({line.sku: line.quantity for line in ws.lines_of(shipment.id)})
+        known = enumerate(sorted(wanted.items()), 1)
+        ws.lines.put(
+            tuple(OrderLine(order.id, n, sku, units, 0, "", 0) for n, (sku, units) in known)
         )
-        note(ws, other, "superseded", f"agent:{agent}")
+        return wanted
+    for line in ws.lines.get(order.id) or ():
+        wanted[line.sku] += line.quantity
+    return wanted
+
+
+def _add_rest(ws: WorkingSet, order: Order, kept: Shipment, left: dict[str, int]) -> None:
+    rest = replace(
+        kept, id=next_id(ws, order.id), state="routed", parked="recovering", parked_ms=ws.now_ms,
+        warehouse="", agent="", token_epoch=ws.core_epoch, token_n=0, top_n=0, carrier="",
+        waybill="", label="", label_revision=0, granted_ms=None, handed_over_ms=None,
+        purged_ms=None, decision="{}", version=0,
+    )  # fmt: skip
+    ws.add_shipment(rest, tuple(ShipmentLine(rest.id, sku, n) for sku, n in left.items()))
+    ws.trail(rest.id, "split", "core", kept.id)
+
+
+def _withdraw(ws: WorkingSet, shipment: Shipment, agent: str) -> None:
+    other = lift(ws, shipment)
+    release(ws, other, "moved")
+    fence = Token(ws.core_epoch, other.token_n + 1)
+    if other.state == "offered":
+        send_cancel(ws, other, fence, "reattached", answer=False)
+    ws.shipments.put(
+        replace(
+            other, stop="cancelled", parked="", parked_ms=ws.now_ms, deadline_ms=None, waiting="",
+            token_epoch=fence.core_epoch, token_n=fence.n, version=other.version + 1,
+        )
+    )  # fmt: skip
+    note(ws, other, "superseded", f"agent:{agent}")

@@ -130,6 +130,31 @@ def test_a_forgotten_parcel_is_shipped_once_though_the_shop_sends_the_order_agai
     assert core.one("SELECT count(*) FROM orders") == 1
 
 
+@pytest.mark.parametrize("sent_again", ["before the replay", "never"])
+def test_one_part_of_a_forgotten_order_comes_back_and_the_rest_is_not_left_out(
+    world: Restored, sent_again: str
+) -> None:
+    before = world.before
+    before.shop("1", lines=(("A", 1),))
+    before.report("hz-a", accepted())
+    before.report("hz-a", grant_stored("ZT0000000001"))
+    core = world.restore()
+    wanted = [("A", 1)]
+    if sent_again == "before the replay":
+        core.shop("1", lines=(("A", 3), ("B", 1)))
+        wanted = [("A", 3), ("B", 1)]
+    replay(core, "hz-a")
+    replay(core, "sz-a")
+    core.do(c.Sweep())
+    assert core.one("SELECT state FROM shipment WHERE id = :s", s=SHIPMENT) == "granted"
+    sent = core.rows(
+        "SELECT l.sku, sum(l.quantity) FROM shipment s JOIN shipment_line l ON l.shipment_id = s.id"
+        " WHERE s.stop <> 'cancelled' GROUP BY l.sku ORDER BY l.sku"
+    )
+    asked = core.rows("SELECT sku, sum(quantity) FROM order_line GROUP BY sku ORDER BY sku")
+    assert [tuple(row) for row in sent] == [tuple(row) for row in asked] == wanted
+
+
 def test_a_number_printed_in_the_forgotten_life_is_never_drawn_again(world: Restored) -> None:
     before = world.before
     before.shop("1")
