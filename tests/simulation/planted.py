@@ -40,6 +40,7 @@ from edge_agent.journal.core import JournalCore
 from protocols import chain, codec, commands
 from protocols.events import ScanRefused
 from protocols.messages import StreamHave, Token
+from tests.simulation import planted_ledger as ledger
 from tests.simulation.campaign import run_seed
 from tests.simulation.run import quiet
 from tests.simulation.world import Outcome
@@ -383,14 +384,14 @@ def token_not_raised() -> Iterator[None]:
 @contextmanager
 def held_counted_by_lines() -> Iterator[None]:
     """The hold's counter is raised by the number of lines, not of units."""
-    real = own._hold
+    real = own.set_goods_aside
 
     def by_lines(
         ws: WorkingSet, shipment_id: str, token: Token, warehouse: str, lines: Any
     ) -> None:
         real(ws, shipment_id, token, warehouse, [(sku, 1) for sku, _ in lines])
 
-    with patch.object(own, "_hold", by_lines):
+    with patch.object(own, "set_goods_aside", by_lines):
         yield
 
 
@@ -447,6 +448,25 @@ BANK: dict[str, Planted] = {
     "personal_data_in_an_event": Planted(personal_data_in_an_event, 2, ("P12",)),
     "personal_data_in_the_grant": Planted(personal_data_in_the_grant, 1, ("P12",)),
     "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",)),
+    "expire_confirm_race": Planted(ledger.expire_confirm_race, 1, ("P9",)),
+    "confirmed_hold_expired": Planted(ledger.confirmed_hold_expired, 1, ("P9",)),
+    "holds_never_over": Planted(ledger.holds_never_over, 1, ("P9",)),
+    "basket_partly_held": Planted(ledger.basket_partly_held, 1, ("P9",)),
+    "key_outside_the_commit": Planted(ledger.key_outside_the_commit, 1, ("P8",)),
+    "hold_left_behind": Planted(ledger.hold_left_behind, 1, ("P3", "P5", "P8")),
+    "victim_not_chosen": Planted(ledger.victim_not_chosen, 4, ("P3",)),
+    "victim_not_rerouted": Planted(ledger.victim_not_rerouted, 4, ("P5", "P7")),
+    "split_held_twice": Planted(ledger.split_held_twice, 3, ("P5",)),
+    "stock_back_before_the_bench_stopped": Planted(
+        ledger.stock_back_before_the_bench_stopped, 1, ("P5",)
+    ),
+    "half_open_stuck": Planted(ledger.half_open_stuck, 4, ("P10",)),
+    "every_warehouse_ejected": Planted(ledger.every_warehouse_ejected, 4, ("P10",)),
+    "warning_counted_twice": Planted(ledger.warning_counted_twice, 4, ("P10",)),
+    "late_fact_extends": Planted(ledger.late_fact_extends, 4, ("P10",)),
+    "sole_holder_ejected": Planted(ledger.sole_holder_ejected, 4, ("P10",)),
+    "breaker_not_asked": Planted(ledger.breaker_not_asked, 4, ("P10",)),
+    "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2")),
 }
 
 

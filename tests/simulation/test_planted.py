@@ -28,8 +28,32 @@ NAMED = {
     "personal data in an event": "personal_data_in_an_event",
 }
 """The bugs that must be caught whatever else is in the bank."""
-IN_EVERY_RUN = tuple(name for name in BANK if name != "contacts_never_purged")
-"""That one shows only when a whole week is over; `python -m tests.simulation.planted` hunts all."""
+NAMED_OF_THE_LEDGER = {
+    "expire/confirm race": "expire_confirm_race",
+    "half-open stuck": "half_open_stuck",
+    "every warehouse ejected": "every_warehouse_ejected",
+    "split held twice": "split_held_twice",
+    "idempotency key outside the transaction": "key_outside_the_commit",
+    "victim not re-routed": "victim_not_rerouted",
+    "a warning counted twice": "warning_counted_twice",
+    "stock given back while an offline bench still ships": "stock_back_before_the_bench_stopped",
+    "id > last outbox poll": "outbox_polled_by_last_id",
+    "late fact from before an opening extends it": "late_fact_extends",
+    "sole holder ejected": "sole_holder_ejected",
+    "confirmed hold expired by the sweep": "confirmed_hold_expired",
+}
+"""Those of the one stock truth; the two that need two processes are the hammer's."""
+LONG = frozenset(
+    {
+        "contacts_never_purged",
+        "every_warehouse_ejected",
+        "expire_confirm_race",
+        "outbox_polled_by_last_id",
+        "sole_holder_ejected",
+    }
+)
+"""Those that show only after days; `python -m tests.simulation.planted` hunts all."""
+IN_EVERY_RUN = tuple(name for name in BANK if name not in LONG)
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(400)]
 
 
@@ -37,6 +61,8 @@ def test_the_bank_holds_at_least_a_dozen_bugs() -> None:
     assert len(IN_EVERY_RUN) >= 12
     assert set(NAMED.values()) <= set(IN_EVERY_RUN)
     assert len(set(NAMED.values())) == 12
+    assert set(NAMED_OF_THE_LEDGER.values()) <= set(BANK)
+    assert len(set(NAMED_OF_THE_LEDGER.values())) == 12
 
 
 @pytest.mark.parametrize("name", IN_EVERY_RUN)
