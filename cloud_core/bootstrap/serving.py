@@ -8,6 +8,8 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 
+from sqlalchemy import Engine, QueuePool
+
 from cloud_core import logs
 from cloud_core.bootstrap.chosen import build
 from cloud_core.bootstrap.wiring import Wired
@@ -20,6 +22,7 @@ from cloud_core.store.loop_reads import begin_life
 COLLECT_AFTER = 50_000
 """New container objects before Python looks for cycles. A commit holds several hundred thousand
 live rows and no cycles; looking every 700 objects took a quarter of its time."""
+LOOK_END_S = 5.0
 _log = logs.get("bootstrap")
 
 
@@ -48,8 +51,22 @@ async def running(
             await asyncio.to_thread(wired.committer.stop)
         if isinstance(wired.ports.write_back, HttpWriteBack):
             await wired.ports.write_back.close()
+        await _looks_done(wired.engine)
         wired.engine.dispose()
         _report_end(ended[0])
+
+
+async def _looks_done(engine: Engine) -> None:
+    """Wait until no thread looks at the database any more, at most `LOOK_END_S`.
+
+    A cancelled loop leaves its look running in a thread, and a connection that comes back after
+    the pool was put away is never closed.
+    """
+    pool = engine.pool
+    for _ in range(round(LOOK_END_S / 0.02)):
+        if not isinstance(pool, QueuePool) or pool.checkedout() == 0:
+            return
+        await asyncio.sleep(0.02)
 
 
 async def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
