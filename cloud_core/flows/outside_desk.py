@@ -51,7 +51,7 @@ class OutsideDesk:
         Raises `Unavailable` when the database cannot answer; the next round looks again.
         """
         now_ms = self._clock.now_ms()
-        checks = await asyncio.to_thread(self._due, now_ms, AT_ONCE)
+        checks = await self._read(now_ms)
         if not checks:
             return False
         if any(check.deadline_ms <= now_ms for check in checks):
@@ -59,6 +59,15 @@ class OutsideDesk:
         open_ones = [check for check in checks if check.deadline_ms > now_ms]
         await asyncio.gather(*(self._one(check, now_ms) for check in open_ones))
         return True
+
+    async def _read(self, now_ms: int) -> Sequence[OutsideCheck]:
+        """Read in a thread; when cancelled, not before it has given its connection back."""
+        reading = asyncio.ensure_future(asyncio.to_thread(self._due, now_ms, AT_ONCE))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.wait([reading])
+            raise
 
     async def _one(self, check: OutsideCheck, now_ms: int) -> None:
         verdict, text = "", "deadline"
