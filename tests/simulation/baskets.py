@@ -153,11 +153,13 @@ class Checkout:
 
     async def _until_answered(self, command: Callable[[], Any]) -> Any:
         """Until an answer came back; it may get lost on the way, then the core is asked again."""
+        patience = 1.0
         while True:
             answer = await self.door(command())
             if answer is not None and self.rng.random() > 0.08:
                 return answer
-            await asyncio.sleep(self.rng.uniform(0.2, 20.0))
+            await asyncio.sleep(self.rng.uniform(0.2, 20.0) * patience)
+            patience = min(patience * 1.5, 60.0)
 
     async def _at(self, at_s: float) -> None:
         await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))

@@ -20,7 +20,7 @@ from cloud_core.domain.breaker import BreakerPolicy
 from cloud_core.domain.commands import ApplyRules, ImportRows
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.rows import Audit
-from cloud_core.flows.deliver import Delivery, judge_forever
+from cloud_core.flows.deliver import Delivery
 from cloud_core.flows.ledger_watch import LedgerPace
 from cloud_core.ports import (
     ChannelConfig,
@@ -166,7 +166,7 @@ class CoreNode:
         begin_life(wired.engine)
         process.spawn(wired.core.run())
         process.spawn(wired.watch.run())
-        process.spawn(judge_forever(wired.committer.submit, JUDGE_S))
+        process.spawn(wired.judge())
         process.spawn(self._delivery(wired).run())
         self.started_ms = self.clock.now_ms()
 
@@ -202,6 +202,7 @@ class CoreNode:
             PACE,
             inline=True,
             ledger=LEDGER,
+            judge_s=JUDGE_S,
             on_commit=self._committing(process),
             random_bytes=self.rng.randbytes,
         )
