@@ -20,7 +20,8 @@ from tests.support.hammer_plants import PLANTS
 SEED = 20_261_122
 HARMS, ANSWERS = 8, 400
 AT_MOST_S = 30.0
-CONTROL_AT_MOST_S = 20.0
+CONTROL_AT_MOST_S = 60.0
+SHOWS_AT_THE_END = "answered before the commit"
 CONTROLS = {
     "guard before the lock": "oversold",
     "key outside the transaction": "one key, two answers",
@@ -57,7 +58,8 @@ def test_what_was_acknowledged_is_true_whatever_was_killed_or_cut(
 
 @pytest.mark.parametrize("plant", sorted(PLANTS))
 def test_the_judge_convicts_a_core_with_a_fault(tmp_path: Path, plant: str) -> None:
-    hammer = hammered(tmp_path, seems_guilty, CONTROL_AT_MOST_S, plant)
+    caught = risked_enough if plant == SHOWS_AT_THE_END else seems_guilty
+    hammer = hammered(tmp_path, caught, CONTROL_AT_MOST_S, plant)
     found = hammer.wrong()
     assert any(text.startswith(CONTROLS[plant]) for text in found), found[:5]
 
@@ -70,8 +72,8 @@ def risked_enough(hammer: Hammer) -> bool:
 
 
 def seems_guilty(hammer: Hammer) -> bool:
-    """Something shows while it runs; what only shows at the end has had as much harm as above."""
-    return bool(hammer.heard.several or hammer.oversold()) or risked_enough(hammer)
+    """The fault shows while it runs."""
+    return bool(hammer.heard.several or hammer.oversold())
 
 
 def hammered(

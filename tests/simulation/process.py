@@ -17,11 +17,12 @@ class Process:
 
     def __init__(self) -> None:
         self.alive = True
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In the order they began: a set's order is by address, which no seed decides.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def spawn(self, job: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
@@ -32,11 +33,11 @@ class Process:
 
     def end(self) -> None:
         self.alive = False
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or (only_gone(error) and not self.alive):
             return

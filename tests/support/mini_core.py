@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import paho.mqtt.client as mqtt
 from msgspec import Struct
 from paho.mqtt.enums import CallbackAPIVersion
 
 from protocols import chain, codec, commands, limits, topics
+from protocols.events import CommandReceived
 from protocols.messages import (
     Ack,
     AgentState,
@@ -33,7 +35,10 @@ WAIT_S = 20.0
 
 
 class MiniCore:
-    """One agent's core. `deaf` = rows are not taken; `tell` sends a command."""
+    """One agent's core. `deaf` = rows are not taken; `tell` sends a command.
+
+    Like the real one it sends what has no receipt again behind each welcome.
+    """
 
     def __init__(self, address: tuple[str, int], secret: str, site: str, agent: str) -> None:
         self.site, self.agent = site, agent
@@ -44,6 +49,7 @@ class MiniCore:
         self.resync = False
         self.inc = 1
         self._numbers = itertools.count(1)
+        self._unconfirmed: dict[str, Command] = {}
         self._lock = threading.Lock()
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=f"core-{secrets.token_hex(4)}",
@@ -71,6 +77,8 @@ class MiniCore:
             v=1, id=cmd_id or f"cmd-{number}", cs=number, k=kind, sent_ms=self._now(),
             core_epoch=1, d=codec.raw(body),
         )  # fmt: skip
+        with self._lock:
+            self._unconfirmed[command.id] = command
         self._publish("cmd", command)
         return command.id
 
@@ -118,6 +126,10 @@ class MiniCore:
             streams=told, resync=self.resync and hello.fresh,
         )  # fmt: skip
         self._publish("welcome", welcome)
+        with self._lock:
+            again = list(self._unconfirmed.values())
+        for command in again:
+            self._publish("cmd", command)
 
     def _take(self, stream: str, batch: Batch) -> None:
         with self._lock:
@@ -129,10 +141,19 @@ class MiniCore:
                     self.agent, stream, batch.e
                 )  # fmt: skip
                 assert batch.h == expected.hex(), "a batch that does not continue the chain"
-                rows += [bytes(row) for row in batch.ev][have - batch.s + 1 :]
+                new = [bytes(row) for row in batch.ev][have - batch.s + 1 :]
+                rows += new
+                self._confirm(new)
             have, digest = self._have(stream, batch.e)
         ack = Ack(limits.VERSION, stream, batch.e, have, digest.hex(), self._now())
         self._publish("ack", ack)
+
+    def _confirm(self, rows: list[bytes]) -> None:
+        for event in map(codec.decode_event, rows):
+            if event.t == "command.received":
+                receipt = msgspec.json.decode(event.d, type=CommandReceived)
+                for cmd_id in (*receipt.ids, *(refusal.id for refusal in receipt.refused)):
+                    self._unconfirmed.pop(cmd_id, None)
 
     def _have(self, stream: str, epoch: str) -> tuple[int, bytes]:
         rows = self.rows.get((stream, epoch), [])
