@@ -98,6 +98,8 @@ class Person:
 
     def _choose(self) -> Task | None:
         """What the screen shows first: stops, then the most urgent work nobody else has."""
+        if not self.node.up:  # it died while a shelf was counted
+            return None
         stopping = self.node.read(lambda db: tasks.by_state(db, (TaskState.STOPPING,), 20))
         if stopping:
             return stopping[0]
