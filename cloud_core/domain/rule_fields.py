@@ -134,7 +134,9 @@ def yes(value: Any, _names: DivisionNames) -> bool:
 def moment(value: Any, _names: DivisionNames) -> int:
     """A TOML date or date and time, in China unless it says otherwise; ms UTC."""
     _type(value, date, "日期时间，如 2026-11-11T00:00:00", "a date and time")
-    full = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001
+    full = value
+    if not isinstance(value, datetime):
+        full = datetime(value.year, value.month, value.day, tzinfo=_CHINA)
     if full.tzinfo is None:
         full = full.replace(tzinfo=_CHINA)
     return int(full.timestamp() * 1000)
