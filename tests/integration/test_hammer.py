@@ -73,7 +73,7 @@ def risked_enough(hammer: Hammer) -> bool:
 
 def seems_guilty(hammer: Hammer) -> bool:
     """The fault shows while it runs."""
-    return bool(hammer.heard.several or hammer.oversold())
+    return bool(hammer.heard.several or hammer.was_oversold)
 
 
 def hammered(

@@ -107,7 +107,7 @@ async def dropped_in_the_middle_of_packets(plant: Plant) -> None:
 async def cables_pulled_while_people_work(plant: Plant) -> None:
     """All agents off: what is granted is worked off, and waits in the journal."""
     for agent in plant.warehouses:
-        await plant.busy(agent, 2)
+        await plant.busy(agent, 6)
     for one in plant.warehouses.values():
         one.line.cut()
     held = plant.books.events()
@@ -121,7 +121,7 @@ async def swallowed_in_one_direction(plant: Plant) -> None:
     """First what the agents say, then what they are told, vanishes on an open connection."""
     for up in (True, False):
         for agent in plant.warehouses:
-            await plant.busy(agent, 2)
+            await plant.busy(agent, 6)
         await plant.until(plant.linked, 30, "both agents linked")
         for one in plant.warehouses.values():
             one.line.freeze(up=up, down=not up)
@@ -136,9 +136,10 @@ async def swallowed_in_one_direction(plant: Plant) -> None:
 async def half_open_until_noticed(plant: Plant) -> None:
     """Every line is dead and nobody says so: both sides find out by their keep-alives."""
     for agent in plant.warehouses:
-        await plant.busy(agent, 2)
+        await plant.busy(agent, 6)
     for line in plant.lines:
         line.freeze()
+    await plant.until(lambda: plant.behind(1), 20, "scans that nobody hears of")
 
     async def noticed() -> bool:
         return not any(
@@ -146,14 +147,14 @@ async def half_open_until_noticed(plant: Plant) -> None:
         )
 
     await plant.until(noticed, NOTICE_S, "the agents to notice a dead line")
-    assert await plant.behind(1)
+    assert await plant.behind(1), plant.report()
     heal(plant)
     await plant.until(plant.caught_up, 60, "the core to catch up")
 
 
 async def frozen_and_thawed(plant: Plant) -> None:
     """What stood in the line arrives late, all of it, after the answers were given up."""
-    await plant.busy(next(iter(plant.warehouses)), 2)
+    await plant.busy(next(iter(plant.warehouses)), 6)
     for line in plant.lines:
         line.freeze()
     await plant.until(lambda: plant.behind(5), 20, "scans to pile up")

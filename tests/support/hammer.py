@@ -37,6 +37,7 @@ SHELF = {"HZ01": 10, "SZ01": 6}
 """Little, so that clients are refused, and two cores want the same last unit."""
 DRAIN_S = 30.0
 HARM_S = (0.2, 0.8)
+WATCH_S = 0.05
 Answer = dict[str, Any]
 
 
@@ -134,6 +135,7 @@ class Hammer:
         self.engine: Engine = open_database(folder)
         self.heard = Heard()
         self.kills = self.cuts = self.at_risk = 0
+        self.was_oversold: list[str] = []
         self._draw = random.Random(seed)
         key = folder / "master.key"
         key_file.create(key, lambda count: bytes(range(count)))
@@ -152,6 +154,7 @@ class Hammer:
                 for number in range(CLIENTS):
                     group.create_task(self._client(f"c{number}", self._draw.randrange(2**32)))
                 group.create_task(self._harm(enough, time.monotonic() + at_most_s))
+                group.create_task(self._watch())
         finally:
             for core in self._cores:
                 if core._process is not None:
@@ -236,7 +239,13 @@ class Hammer:
                     self.cuts += cut.rowcount
         self._ended.set()
 
-    def oversold(self) -> list[str]:
+    async def _watch(self) -> None:
+        """Look at the stock all the time: what is oversold now may be given back before the end."""
+        while not self._ended.is_set() and not self.was_oversold:
+            self.was_oversold = await asyncio.to_thread(self._oversold_now)
+            await asyncio.sleep(WATCH_S)
+
+    def _oversold_now(self) -> list[str]:
         """Stock rows that promise more than there is."""
         with self.engine.connect() as connection:
             rows = connection.execute(
@@ -253,7 +262,7 @@ class Hammer:
         with self.engine.connect() as connection:
             rows = connection.execute(text("SELECT id, state FROM hold"))
             there = {row[0]: row[1] for row in rows}
-        found += self.oversold()
+        found += self.was_oversold or self._oversold_now()
         for hold, state in self.heard.states.items():
             if there.get(hold) != state:
                 found.append(f"acknowledged {hold} {state}, found {there.get(hold)}")
