@@ -11,8 +11,9 @@ import os
 import sys
 import time
 
-from edge_agent import bootstrap, cli
+from edge_agent import cli
 from edge_agent.agent.parts import Ports
+from edge_agent.bootstrap import serving
 from edge_agent.domain.answer import Answer
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     def tell(station: str, answer: Answer) -> None:
         os.write(descriptor, f"{time.monotonic_ns()} {answer.tone} {answer.code}\n".encode())
 
-    setattr(bootstrap, "Ports", functools.partial(Ports, feedback=tell))  # noqa: B010
+    setattr(serving, "Ports", functools.partial(Ports, feedback=tell))  # noqa: B010
     cli.main(["--config", config, "run"])
 
 

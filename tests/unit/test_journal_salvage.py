@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from edge_agent import bootstrap
+from edge_agent.bootstrap import journals
 from edge_agent.domain.moment import Now
 from edge_agent.journal import rows, salvage
 from edge_agent.journal.core import JournalCore
@@ -100,7 +101,7 @@ def test_a_file_that_cannot_be_looked_at_is_not_called_broken(tmp_path: Path) ->
 async def test_a_large_file_found_broken_while_it_is_used_is_salvaged_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "CHECKED_BYTES_MAX", 0)
+    monkeypatch.setattr(journals, "CHECKED_BYTES_MAX", 0)
     settings, path = written(tmp_path, 8)
     with contextlib.closing(sqlite3.connect(path)) as db:
         names = "name='print_job_state' OR tbl_name='print_job'"

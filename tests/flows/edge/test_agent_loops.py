@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from edge_agent import bootstrap
 from edge_agent.agent import Agent, printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
+from edge_agent.bootstrap.scanners import scanner_of
 from edge_agent.domain import sender
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
@@ -221,7 +221,7 @@ async def test_a_scan_that_makes_us_fail_ends_the_agent_and_is_not_silent(
     monkeypatch.setattr(work_flow, "scan", fault)
     agent = Agent(floor.plan, ports_of(floor, telemetry, HandPrinter()))
     setting = ScannerSetting(source="gun", station="S1", path="/dev/null")
-    scanner = bootstrap._scanner(setting, agent)
+    scanner = scanner_of(setting, agent)
     run = asyncio.create_task(agent.run())
     await agent.ready.wait()
     scanner._on_scan(ScanEvent("gun", "SKU-A", 0))

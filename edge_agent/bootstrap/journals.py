@@ -1,0 +1,132 @@
+"""Opens the journal files: one agent a folder, a broken file put aside and salvaged, never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from edge_agent.bootstrap.chance import SystemIds
+from edge_agent.domain.moment import Now
+from edge_agent.journal import salvage
+from edge_agent.journal.core import JournalCore
+from edge_agent.ports import Connection
+from edge_agent.settings import Settings
+from protocols.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+CHECKED_BYTES_MAX = 64 * 1024 * 1024
+"""Journals up to this size are checked whole at each start; a larger one would delay the shift."""
+
+
+SUSPECT = "journal.suspect"
+"""File beside the journals: the last run met broken content, so both are checked whole."""
+
+
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+"""What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it."""
+
+
+def journal_path(settings: Settings, stream: str) -> Path:
+    """The file of one stream."""
+    return settings.data_path / f"{stream}.db"
+
+
+def connector(path: Path) -> Callable[[], Connection]:
+    """How connections to one file are made: autocommit, usable from the writer's thread."""
+    return lambda: sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+
+
+def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
+    """Open a stream's file. A broken one is put aside under a new name, never written over.
+
+    Raises `Unavailable("journal_unusable")` when the file cannot be opened or written at all.
+    """
+    path = journal_path(settings, stream)
+    core = JournalCore(
+        connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes
+    )
+    reason, saved = "first", salvage.Salvaged()
+    if path.exists() and not is_whole(path):
+        aside = path.with_name(f"{path.name}.broken-{now.wall_ms}")
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        saved = salvage.read(aside, settings.agent, stream)
+        log.error("journal.put_aside path=%s rows_saved=%d", aside, len(saved.events))
+        reason = "salvaged"
+    try:
+        core.open(now, reason)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    if saved.events or saved.gaps:
+        ((_, failed),) = core.commit([(functools.partial(salvage.carry_over, salvaged=saved), now)])
+        if failed is not None:
+            raise failed
+    return core
+
+
+def is_whole(path: Path) -> bool:
+    """Whether SQLite finds the file in order (`PRAGMA quick_check`).
+
+    Raises `Unavailable("journal_unusable")` for a file that cannot be looked at: it may be whole,
+    and putting it aside would put its unsent rows aside.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
+            if path.stat().st_size > CHECKED_BYTES_MAX and not path.with_name(SUSPECT).exists():
+                return db.execute("SELECT COUNT(*) FROM epoch").fetchone() is not None
+            return bool(db.execute("PRAGMA quick_check").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError as error:
+        if is_broken(error):
+            return False
+        raise _unusable(path, error) from error
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether this says that a file's content is broken."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(is_broken(one) for one in error.exceptions)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> Unavailable:
+    return Unavailable(
+        "journal_unusable", f"打不开日志文件 {path}：{error}", f"cannot open {path}: {error}",
+        field="data_dir",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[IO[str]]:
+    """Hold the data folder's lock: two agents on one journal would tear its chain."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "agent.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unavailable(
+                "already_running", f"{folder} 正被另一个 edge-agent 使用", "already running"
+            ) from error
+        yield lock
+
+
+def is_running(folder: Path) -> bool:
+    try:
+        with (folder / "agent.lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,16 @@
+"""`edge-agent`: run it, ask how it is, look into its journal, print a test label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_agent.cli import journal, printer, running
+from edge_agent.cli.root import root
+
+VERBS = (running, printer, journal)
+"""Modules whose commands hang themselves under `root` when they are imported."""
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Run the command line; errors of our own families end with a Chinese line and status 2."""
+    root(given, prog_name="edge-agent")
