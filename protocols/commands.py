@@ -103,12 +103,17 @@ class Grant(Struct, frozen=True, omit_defaults=True):
     priority: Priority = 0
     tags: Annotated[list[Text], Meta(max_length=16)] = []
     reissue: bool = False
+    gift: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
+    """The number of the gift child (`...GIFT`) whose goods ride in this parcel: the box may not be
+    closed before its gift lines were scanned, each by its barcode or by this number."""
 
 
 class Cancel(Struct, frozen=True, omit_defaults=True):
     """`cancel`: tokens < `fence` of the shipment are void; work in hand stops and is put back.
 
-    `answer`: the core waits for the bench's `task.stopped` (the shipment was granted).
+    `answer`: the core waits for the bench's `task.stopped` (the shipment was granted). `reason` is
+    `address_changed` when the shipment comes again under a new token and a new waybill number;
+    `text` is what the red screen says then, "" for the bench's own words.
     """
 
     shipment: Id
@@ -116,6 +121,7 @@ class Cancel(Struct, frozen=True, omit_defaults=True):
     reason: Annotated[str, Meta(max_length=32)]
     order: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
     answer: bool = False
+    text: Text = ""
 
 
 class Fence(Struct, frozen=True):
@@ -159,7 +165,7 @@ class Notice(Struct, frozen=True, omit_defaults=True):
 
 
 class Purge(Struct, frozen=True):
-    """`purge`: forget the label fields of these shipments now (P12)."""
+    """`purge`: forget the label fields of these shipments and return tickets now (P12)."""
 
     shipments: Annotated[list[Id], Meta(max_length=limits.FENCES_MAX)]
 
@@ -175,6 +181,55 @@ class PrintBlob(Struct, frozen=True, omit_defaults=True):
     token: Token | None = None
 
 
+TicketId = Annotated[str, Meta(pattern=r"^RET-[0-9A-Z]{8,32}$(?!\n)")]
+Serial = Annotated[str, Meta(min_length=1, max_length=limits.CODE_CHARS_MAX)]
+
+
+class ReturnLine(Struct, frozen=True, omit_defaults=True):
+    """Goods that come back: `serials` are those the buyer was sent, as far as they are known."""
+
+    sku: Sku
+    quantity: Quantity
+    name: Text = ""
+    barcodes: Annotated[list[Barcode], Meta(max_length=limits.BARCODES_MAX)] = []
+    location: Text = ""
+    serials: Annotated[list[Serial], Meta(max_length=limits.LINES_MAX)] = []
+    serial: bool = False
+
+
+ReturnLines = Annotated[list[ReturnLine], Meta(min_length=1, max_length=limits.LINES_MAX)]
+
+
+class ReturnTicket(Struct, frozen=True, omit_defaults=True):
+    """`return_ticket`: goods will come back; print the ticket, accept and inspect what comes.
+
+    `ticket` is also its barcode. Name and phone are masked (P12) and purged like label fields.
+    `inspect_s` counts from the scan that accepts. `reissue`: sent again to a new epoch; the ticket
+    was printed before, so it is not printed by itself.
+    """
+
+    ticket: TicketId
+    order: Id
+    channel: Id
+    native_id: Text
+    lines: ReturnLines
+    inspect_s: Annotated[int, Meta(ge=60, le=30 * 86_400)]
+    window_from_ms: Millis = 0
+    window_to_ms: Millis = 0
+    name: Text = ""
+    phone: Text = ""
+    reason: Text = ""
+    waybill: Annotated[str, Meta(max_length=40)] = ""
+    reissue: bool = False
+
+
+class ReturnVoid(Struct, frozen=True, omit_defaults=True):
+    """`return_void`: the goods do not come; a ticket that was accepted before stays open."""
+
+    ticket: TicketId
+    reason: Text = ""
+
+
 COMMANDS: dict[str, type[Struct]] = {
     "offer": Offer,
     "try": Try,
@@ -186,4 +241,6 @@ COMMANDS: dict[str, type[Struct]] = {
     "notice": Notice,
     "purge": Purge,
     "print_blob": PrintBlob,
+    "return_ticket": ReturnTicket,
+    "return_void": ReturnVoid,
 }

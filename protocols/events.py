@@ -13,8 +13,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from protocols import limits
-from protocols.commands import OfferLines, Quantity, Sku
-from protocols.messages import EpochId, Id, Seq, Text, Token
+from protocols.commands import OfferLines, Quantity, Sku, TicketId
+from protocols.messages import EpochId, Id, Millis, Seq, Text, Token
 
 Waybill = Annotated[str, Meta(max_length=40)]
 Amount = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -115,13 +115,22 @@ class PickShorted(Struct, frozen=True, omit_defaults=True):
 
 
 class ItemVerified(Struct, frozen=True, omit_defaults=True):
-    """`item.verified`: units were scanned at packing."""
+    """`item.verified`: units were scanned at packing; `serial` of the one unit, where flagged."""
 
     shipment: Id
     token: Token
     sku: Sku
     quantity: Quantity
     serial: Text = ""
+    gift: bool = False
+
+
+class PackStarted(Struct, frozen=True, omit_defaults=True):
+    """`pack.started`: the waybill was scanned at a packing station; the handling time begins."""
+
+    shipment: Id
+    token: Token
+    operator: Text = ""
 
 
 class LabelEvent(Struct, frozen=True, omit_defaults=True):
@@ -145,20 +154,23 @@ class LabelEvent(Struct, frozen=True, omit_defaults=True):
 
 
 class ParcelPacked(Struct, frozen=True, omit_defaults=True):
-    """`parcel.packed`: every item verified, the box is closed."""
+    """`parcel.packed`: every item verified, the box is closed; `gift` is the number of the gift
+    child whose goods were scanned, too."""
 
     shipment: Id
     token: Token
     waybill: Waybill
     weight_g: Amount = 0
     operator: Text = ""
+    gift: Annotated[str, Meta(max_length=limits.ID_CHARS_MAX)] = ""
 
 
 class ParcelHandedOver(Struct, frozen=True, omit_defaults=True):
     """`parcel.handed_over`: the parcel left the warehouse with the carrier.
 
     `lines` are the units inside, so that the stock effect is booked even for a shipment that the
-    core has forgotten or taken away.
+    core has forgotten or taken away. `handling_ms` is the true handling time, from the scan that
+    began packing to that of the loading code, by the agent's monotonic clock; 0 when not known.
     """
 
     shipment: Id
@@ -169,6 +181,7 @@ class ParcelHandedOver(Struct, frozen=True, omit_defaults=True):
     native_id: Text
     lines: OfferLines
     operator: Text = ""
+    handling_ms: Millis = 0
 
 
 class PutBack(Struct, frozen=True):
@@ -197,6 +210,69 @@ class StockCounted(Struct, frozen=True, omit_defaults=True):
 
     counts: Annotated[list[Count], Meta(min_length=1, max_length=limits.LINES_MAX)]
     reason: Text = ""
+
+
+class PaperEvent(Struct, frozen=True, omit_defaults=True):
+    """`paper.printed|unknown|failed|held`: the fate of a paper that is no waybill label.
+
+    `kind` says what it is (`return_ticket`, `box`), `number` which one; the rest as `LabelEvent`.
+    """
+
+    kind: Id
+    number: Id
+    revision: Annotated[int, Meta(ge=1, le=99)]
+    evidence: Text = ""
+    reason: Text = ""
+    operator: Text = ""
+    printer: Text = ""
+
+
+class ReturnAccepted(Struct, frozen=True, omit_defaults=True):
+    """`return.accepted`: the goods came, their ticket was scanned; the countdown runs.
+
+    Names what a core restored from an older backup needs to know the return again.
+    """
+
+    ticket: TicketId
+    order: Id
+    channel: Id
+    native_id: Text
+    lines: OfferLines
+    inspect_s: Annotated[int, Meta(ge=60, le=30 * 86_400)]
+    operator: Text = ""
+
+
+class ReturnInspected(Struct, frozen=True, omit_defaults=True):
+    """`return.inspected`: units passed (back to the shelf) or failed (not sellable)."""
+
+    ticket: TicketId
+    order: Id
+    sku: Sku
+    quantity: Quantity
+    verdict: Annotated[str, Meta(pattern=r"^(pass|fail)$(?!\n)")]
+    reason: Text = ""
+    serial: Text = ""
+    operator: Text = ""
+
+
+class ReturnResult(Struct, frozen=True):
+    """What became of one SKU of a return; the rest of its units did not come."""
+
+    sku: Sku
+    passed: Amount
+    failed: Amount
+
+
+class ReturnClosed(Struct, frozen=True, omit_defaults=True):
+    """`return.closed`: inspection is over; `outcome` `passed`, `failed` or `partial`."""
+
+    ticket: TicketId
+    order: Id
+    channel: Id
+    native_id: Text
+    outcome: Annotated[str, Meta(pattern=r"^(passed|failed|partial)$(?!\n)")]
+    results: Annotated[list[ReturnResult], Meta(min_length=1, max_length=limits.LINES_MAX)]
+    operator: Text = ""
 
 
 class EpochOpened(Struct, frozen=True, omit_defaults=True):
@@ -268,6 +344,14 @@ FLOOR_EVENTS: dict[str, type[Struct]] = {
     "epoch.opened": EpochOpened,
     "epoch.gap": EpochGap,
     "personal.purged": PersonalPurged,
+    "pack.started": PackStarted,
+    "paper.printed": PaperEvent,
+    "paper.unknown": PaperEvent,
+    "paper.failed": PaperEvent,
+    "paper.held": PaperEvent,
+    "return.accepted": ReturnAccepted,
+    "return.inspected": ReturnInspected,
+    "return.closed": ReturnClosed,
 }
 
 TELEMETRY_EVENTS: dict[str, type[Struct]] = {

@@ -144,6 +144,8 @@ COMMAND_ZH: Final = {
     "notice": "工位提示",
     "purge": "清除个人信息",
     "print_blob": "打印现成内容",
+    "return_ticket": "退货工单",
+    "return_void": "退货作废",
 }
 
 EVENT_ZH: Final = {
@@ -168,6 +170,14 @@ EVENT_ZH: Final = {
     "epoch.opened": "新纪元开始",
     "epoch.gap": "记录缺口",
     "personal.purged": "个人信息已清除",
+    "pack.started": "开始打包",
+    "paper.printed": "单据已打印",
+    "paper.unknown": "单据结果未知",
+    "paper.failed": "单据打印失败",
+    "paper.held": "单据暂不打印",
+    "return.accepted": "退货已签收",
+    "return.inspected": "退货已质检",
+    "return.closed": "退货质检完成",
     "scan.refused": "扫码被拒",
     "printer.changed": "打印机状态变化",
     "agent.started": "边缘代理启动",

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge_agent.domain import moment
 from edge_agent.domain.task import OPEN, Line, Task, TaskState
-from edge_agent.flows import bench, greet, print_label, purge, stop
+from edge_agent.flows import bench, greet, print_label, purge, returns, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, inbox, jobs, meta, tasks
 from edge_agent.journal.inbox import Receipt
@@ -209,6 +209,14 @@ def _print_blob(tx: Tx, command: Command, body: commands.PrintBlob, at: Bench) -
     )
 
 
+def _return_ticket(tx: Tx, command: Command, body: commands.ReturnTicket, at: Bench) -> None:
+    returns.announce(tx, body, at)
+
+
+def _return_void(tx: Tx, command: Command, body: commands.ReturnVoid, at: Bench) -> None:
+    returns.void(tx, body)
+
+
 def _too_early(tx: Tx, command: Command) -> bool:
     """Whether this ends a resynchronisation of which a command is still on its way."""
     if command.k != "resync_done":
@@ -308,5 +316,7 @@ _HANDLERS: dict[type[Struct], _Handler] = {
     commands.Notice: _notice,
     commands.Purge: _purge,
     commands.PrintBlob: _print_blob,
+    commands.ReturnTicket: _return_ticket,
+    commands.ReturnVoid: _return_void,
 }
 assert set(_HANDLERS) == set(commands.COMMANDS.values())
