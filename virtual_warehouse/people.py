@@ -43,6 +43,12 @@ class Record:
     reprints: int = 0
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class Crew:
     """What the people of one warehouse share: screen, goods, papers, conveyor and record.
@@ -50,7 +56,7 @@ class Crew:
     `goods` gives the barcode that stands on a thing. `paper_first`: labels come out with the
     grant and work begins with a paper in the hand. `repeat_s`: a code again sooner is a bounce.
     `think_s` passes before every scan. `before_scan` is called before each scan (tests and the demo
-    distract people there).
+    distract people there). While `dock_clear` is not set, boxes pile up before the truck.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Crew:
     taken: set[str] = field(default_factory=set)
     conveyor: asyncio.Queue[tuple[PrintedLabel, Task]] = field(default_factory=asyncio.Queue)
     before_scan: Callable[[str, Task, str], Awaitable[None]] | None = None
+    dock_clear: asyncio.Event = field(default_factory=_set_event)
 
     def paper(self, waybill: str) -> PrintedLabel | None:
         """The paper that carries this number, if it came out."""
@@ -244,6 +251,7 @@ class Loader(Hand):
         """Work until cancelled."""
         while True:
             paper, task = await self.crew.conveyor.get()
+            await self.crew.dock_clear.wait()
             await self.load(paper, task)
 
     async def load(self, paper: PrintedLabel, task: Task) -> None:

@@ -338,9 +338,18 @@ def _order_detail(connection: Connection, row: RowMapping) -> Json:
     }
 
 
+def _places(connection: Connection, orders: Sequence[str]) -> dict[str, str]:
+    """The receivers' places by any code a decision may name them with."""
+    c = t.orders.c
+    wanted = select(c.division_text, c.district, c.city).where(c.id.in_(orders))
+    found = connection.execute(wanted).all()
+    return {code: row[0] for row in found for code in row[1:] if code and row[0]}
+
+
 def _shipments(connection: Connection, rows: Sequence[RowMapping]) -> list[Json]:
-    """Shipments with their lines and milestones: two statements however many there are."""
+    """Shipments with lines, steps and reasons: four statements however many there are."""
     names = [row["id"] for row in rows]
+    places = _places(connection, [row["order_id"] for row in rows])
     lines = select(t.shipment_line).where(t.shipment_line.c.shipment_id.in_(names))
     steps = select(t.milestone).where(t.milestone.c.shipment_id.in_(names))
     of_lines = _by_shipment(_dicts(connection, lines.order_by(t.shipment_line.c.sku)))
@@ -352,7 +361,7 @@ def _shipments(connection: Connection, rows: Sequence[RowMapping]) -> list[Json]
         {
             **row,
             "decision": _json(row["decision"]),
-            "reasons": sentences(row["decision"], called),
+            "reasons": sentences(row["decision"], called, places),
             "lines": of_lines.get(row["id"], []),
             "milestones": of_steps.get(row["id"], []),
         }

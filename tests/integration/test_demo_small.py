@@ -40,6 +40,9 @@ def test_a_small_shift_keeps_every_promise(tmp_path: Path) -> None:
     assert result["line_cut_s"] > 1
     assert result["agent_back_s"] > 0
     assert result["in_file_and_webhook"] >= 1
+    assert result["claims"] >= 1, "no warehouse won an order that several were asked for"
+    assert "选仓理由" in done.stdout
+    assert "未选" in done.stdout, "nobody says why a warehouse was passed over"
     assert result["forged_turned_away"] == result["faulty_lines_refused"] == 1
 
     papers = sorted(path.name for path in (folder / "labels").rglob("*.png"))

@@ -50,6 +50,10 @@ PLACES = (
 )
 
 
+CARRIERS = {"YANSHI": "YS", "YANGLI": "YL", "SHILI": "SL"}
+"""Carriers of the sample master data, with the prefix of their waybill numbers."""
+
+
 @dataclass(slots=True)
 class Warehouse:
     """One warehouse in operation."""

@@ -17,6 +17,7 @@ from protocols.errors import Unavailable
 from virtual_warehouse.demo import pictures
 from virtual_warehouse.demo.audit import Bench, Findings, audit, personal_leaks
 from virtual_warehouse.demo.board import Board, table
+from virtual_warehouse.demo.decisions import reasons
 from virtual_warehouse.demo.shops import Basket, Shops, fill_basket
 from virtual_warehouse.demo.stage import Stage
 from virtual_warehouse.demo.story import Acts, Story, track_address
@@ -82,7 +83,8 @@ async def _play(options: Options, board: Board, stage: Stage) -> int:
     seconds = board.seconds
     found = await asyncio.to_thread(_audit, stage, basket, story.acts)
     result = _result(found, story, shops, seconds)
-    print(table(_rows(found, story.acts, shops, stage, seconds), "Packline 演示结果"))
+    await _tell_why(stage, story)
+    print(table(_rows(found, story, shops, stage, seconds), "Packline 演示结果"))
     await _show(options, stage, basket)
     stage.outcome = 1 if found.broken else 0
     if not options.leave:
@@ -127,6 +129,10 @@ def _audit(stage: Stage, basket: Basket, acts: Acts) -> Findings:
         found.broken.append(f"{stage.shop.badly_signed} 次发货回传签名不对")
     if not acts.refunded_packing:
         found.broken.append("打包中的退款没有发生")
+    if (basket.rush or acts.decided.asked) and not acts.decided.claims:
+        found.broken.append("没有一单由抢单决定")
+    if basket.rush and not (acts.decided.breaker_opened and acts.decided.breaker_recovered):
+        found.broken.append("熔断没有发生或没有恢复")
     return found
 
 
@@ -140,6 +146,9 @@ def _result(found: Findings, story: Story, shops: Shops, seconds: float) -> dict
         line_cut_s=round(acts.cut_s, 1),
         drained_s=round(acts.drained_s, 1),
         agent_back_s=round(acts.back_s, 1),
+        claims=acts.decided.claims,
+        breaker_opened=acts.decided.breaker_opened,
+        breaker_recovered=acts.decided.breaker_recovered,
         repeated_deliveries=tally.repeats,
         in_file_and_webhook=tally.in_both,
         forged_turned_away=tally.turned_away,
@@ -150,10 +159,11 @@ def _result(found: Findings, story: Story, shops: Shops, seconds: float) -> dict
 
 
 def _rows(
-    found: Findings, acts: Acts, shops: Shops, stage: Stage, seconds: float
+    found: Findings, story: Story, shops: Shops, stage: Stage, seconds: float
 ) -> list[tuple[str, str]]:
     assert stage.shop is not None
-    tally = shops.tally
+    acts, tally, decided = story.acts, shops.tally, story.acts.decided
+    late = f"，{story.late.found.rested_s:.1f} 秒后恢复接单" if decided.breaker_recovered else ""
     houses = "，".join(f"{one.place.name} {len(one.crew.record.gone)}" for one in stage.warehouses)
     scans = sum(one.crew.record.scans for one in stage.warehouses)
     return [
@@ -165,6 +175,8 @@ def _rows(
         ("表格与推送重复的订单", f"{tally.in_both}（各只算一单）"),
         ("重复推送", f"{tally.repeats} 次，无第二次效果"),
         ("伪造推送 / 错误数据", f"拒绝 {tally.turned_away} / {tally.refused_lines}"),
+        ("抢单", f"{decided.asked} 单同时询问多仓，{decided.claims} 单由先应答的仓得到"),
+        ("熔断", f"{decided.breaker_opened} 次{late}" if shops.basket.rush else "订单少，不演示"),
         ("断线", f"{acts.cut_s:.1f} 秒，积压 {acts.backlog_at_heal}，{acts.drained_s:.1f} 秒补完"),
         ("kill -9 后恢复", f"{acts.back_s:.1f} 秒"),
         ("发货回传店铺", f"{found.confirmed}（验签通过，重复 {stage.shop.repeats}）"),
@@ -179,16 +191,33 @@ def _rows(
     ]
 
 
+async def _tell_why(stage: Stage, story: Story) -> None:
+    """Some decision records, as staff read them: why this warehouse and not another."""
+    late = story.late.found
+    wanted = {
+        "普通订单": await asyncio.to_thread(stage.a_plainly_routed_order),
+        "抢单": await asyncio.to_thread(stage.order_of, story.acts.decided.claimed),
+        "熔断期间": late.moved,
+        "熔断后试单": late.trial,
+    }
+    print("选仓理由（节选，每单都有）")
+    for what, order_id in wanted.items():
+        said = await reasons(stage.core_url, stage.api_key, order_id) if order_id else []
+        for place, sentence in enumerate(said):
+            print(f"  {sentence}" if place else f"· {what} {order_id}\n  {sentence}")
+    print(flush=True)
+
+
 async def _show(options: Options, stage: Stage, basket: Basket) -> None:
-    """Addresses for people, and pictures if they were asked for."""
+    """Addresses for people while they answer, and pictures if they were asked for."""
     shipped = await asyncio.to_thread(stage.a_shipped_order)
     track = await track_address(stage.core_url, stage.api_key, shipped) if shipped else ""
-    print(f"接口文档    {stage.core_url}/openapi.json")
     if not options.leave:
+        print(f"接口文档    {stage.core_url}/openapi.json")
         print(f"控制台      {stage.core_url}/console  密钥 {stage.api_key}")
-    print(f"物流查询页  {track}")
-    for one in stage.warehouses:
-        print(f"{one.place.name}状态页  {one.page}/")
+        print(f"物流查询页  {track}")
+        for one in stage.warehouses:
+            print(f"{one.place.name}状态页  {one.page}/")
     print(f"面单图片    {stage.labels}", flush=True)
     if options.pictures is None:
         return

@@ -26,6 +26,11 @@ PER_PUSH = 8
 WAVE_S = 0.5
 IN_BOTH_EVERY = 4
 """Every fourth order that comes by webhook stands in the spreadsheet as well."""
+RUSH_SKU = made_up.SKUS[-1]
+"""What is sent the same day; nobody asks for it in the other orders."""
+RUSH_ORDERS = 6
+RUSH_FROM_ORDERS = 24
+"""A smaller shift has no orders that come in a rush later."""
 
 
 @dataclass(slots=True)
@@ -42,17 +47,21 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """Who sends what: by webhook, by push, by file only, and by file as well as by webhook."""
+    """Who sends what: by webhook, by push, by file only, and by file as well as by webhook.
+
+    `rush` comes by webhook too, later and when the story asks for it.
+    """
 
     by_webhook: list[Order]
     by_push: list[Order]
     by_file: list[Order]
     in_both: list[Order] = field(default_factory=list)
+    rush: list[Order] = field(default_factory=list)
 
     @property
     def everything(self) -> list[Order]:
         """Every order once."""
-        return [*self.by_webhook, *self.by_push, *self.by_file]
+        return [*self.by_webhook, *self.by_push, *self.by_file, *self.rush]
 
     def units(self) -> dict[str, int]:
         """Units asked for by SKU."""
@@ -74,15 +83,22 @@ class Basket:
 
 def fill_basket(count: int, seed: int, now_ms: int) -> Basket:
     """`count` different orders (at least 6): 45 % by webhook, 35 % by push, the rest by file."""
+    rushed = RUSH_ORDERS if count >= RUSH_FROM_ORDERS else 0
     pushed, filed = count * 35 // 100, max(1, count * 20 // 100)
-    hooked = count - pushed - filed
     paid_ms = now_ms // 1000 * 1000
-    by_webhook = _named(made_up.make_orders(hooked, seed, prefix="GN", paid_ms=paid_ms))
+
+    def orders(many: int, more: int, prefix: str, skus: Sequence[str]) -> list[Order]:
+        made = made_up.make_orders(many, seed + more, prefix=prefix, paid_ms=paid_ms, skus=skus)
+        return _named(made)
+
+    usual = made_up.SKUS[:-1]
+    by_webhook = orders(count - pushed - filed - rushed, 0, "GN", usual)
     return Basket(
         by_webhook,
-        _named(made_up.make_orders(pushed, seed + 1, prefix="69", paid_ms=paid_ms)),
-        _named(made_up.make_orders(filed, seed + 2, prefix="XL", paid_ms=paid_ms)),
+        orders(pushed, 1, "69", usual),
+        orders(filed, 2, "XL", usual),
         by_webhook[::IN_BOTH_EVERY],
+        orders(rushed, 3, "DR", [RUSH_SKU]),
     )
 
 
@@ -110,6 +126,14 @@ class Shops:
             group.create_task(self._pushes())
             group.create_task(self._file())
             group.create_task(self._hostile())
+
+    async def rush(self, orders: Sequence[Order], ship_within_s: float | None = None) -> None:
+        """Orders that come on their own, with the shop's own limit for their dispatch."""
+        if ship_within_s is not None:
+            due_ms = time.time_ns() // 1_000_000 + round(ship_within_s * 1000)
+            orders = [{**order, "ship_deadline": made_up.iso(due_ms)} for order in orders]
+        await self._hook(made_up.generic_body(orders))
+        self.tally.delivered += len(orders)
 
     async def refund(self, order: Order) -> None:
         """The shop has given the money back."""

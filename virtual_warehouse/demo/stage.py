@@ -21,15 +21,24 @@ from virtual_warehouse import orders as made_up
 from virtual_warehouse.broker import answers, find_nats, free_port
 from virtual_warehouse.demo.audit import GONE_STATES, CoreBooks
 from virtual_warehouse.demo.goods import SAMPLES, things
-from virtual_warehouse.demo.places import PLACES, Warehouse, open_warehouse
+from virtual_warehouse.demo.places import CARRIERS, PLACES, Warehouse, open_warehouse
 from virtual_warehouse.demo.shops import DOUYIN, DOUYIN_APP_KEY, SHOP
 from virtual_warehouse.processes import Program, installed, run_once
 from virtual_warehouse.shop import ShopStandIn
 
 OFFER_TTL_S = 20
+BREAKER_SETTINGS = {
+    "breaker_open_s": 16, "breaker_trials": 2, "breaker_trial_s": 60, "breaker_grace_s": 6,
+    "breaker_judge_s": 1,
+}  # fmt: skip
+"""A breaker's two hours in a demo of one minute. A late shipment is known as late with the next
+heartbeat of its bench, up to 10 s later."""
 SAMPLE_TABLES = frozenset(
-    {"skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days"}
-)
+    {
+        "skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days",
+        "carrier_service", "freight",
+    }
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -86,9 +95,10 @@ class Stage:
         broker_port, core_port = free_port(), free_port()
         self.core_url = f"http://127.0.0.1:{core_port}"
         self._write_core_settings(broker_port, core_port)
-        self.say("建库，导入主数据（cloud-core import）")
+        self.say("建库，导入主数据（cloud-core import），应用路由规则（cloud-core rules apply）")
         await self._core("init")
         await self._import_master(units, orders)
+        await self._core("rules", "apply", str(SAMPLES / "routing.toml"), "--note", "演示")
         self.say("登记店铺、接口密钥、消息代理账号")
         await asyncio.gather(self._admit_shops(), self._make_key(), self._configure_broker())
         self.say("启动消息代理（NATS）、云端核心、两个仓库的边缘代理")
@@ -113,6 +123,23 @@ class Stage:
             "SELECT native_id, state FROM orders WHERE stop = '' ORDER BY paid_ms DESC"
         )
         return next((row["native_id"] for row in rows if row["state"] in GONE_STATES), "")
+
+    def a_plainly_routed_order(self) -> str:
+        """The shop's number of an order that one warehouse was asked for, "" if there is none."""
+        rows = self.books.rows(
+            "SELECT o.native_id FROM orders o JOIN shipment s ON s.order_id = o.id "
+            "WHERE s.waybill <> '' AND o.stop = '' AND s.decision NOT LIKE '%\"claimed\"%' "
+            "ORDER BY o.paid_ms, o.id LIMIT 1"
+        )
+        return rows[0]["native_id"] if rows else ""
+
+    def order_of(self, shipment: str) -> str:
+        """The shop's number of the order that a shipment belongs to, "" if there is none."""
+        rows = self.books.rows(
+            "SELECT o.native_id FROM orders o JOIN shipment s ON s.order_id = o.id WHERE s.id = ?",
+            (shipment,),
+        )
+        return rows[0]["native_id"] if rows else ""
 
     def an_untouched_order(self) -> str:
         """The shop's number of the last order nobody has begun with, "" if there is none."""
@@ -140,6 +167,7 @@ class Stage:
             "public_url": self.core_url,
             "mqtt_port": broker_port,
             "offer_ttl_s": OFFER_TTL_S,
+            **BREAKER_SETTINGS,
         }
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         self._core_settings.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -234,9 +262,6 @@ def _stock_csv(opening: Mapping[tuple[str, str], int]) -> bytes:
 
 def _waybills_csv(orders: int) -> bytes:
     rows = [("快递编码", "运单号")]
-    for place in PLACES:
-        rows += [
-            (place.carrier, number)
-            for number in made_up.make_waybills(place.waybill_prefix, orders * 2 + 20)
-        ]
+    for carrier, prefix in CARRIERS.items():
+        rows += [(carrier, number) for number in made_up.make_waybills(prefix, orders * 2 + 20)]
     return made_up.as_csv(rows)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,8 @@ from protocols.errors import Unavailable
 from virtual_warehouse.demo import pictures
 from virtual_warehouse.demo.audit import GONE_STATES
 from virtual_warehouse.demo.board import Board, bar
+from virtual_warehouse.demo.decisions import Decided, look
+from virtual_warehouse.demo.late import LateAct
 from virtual_warehouse.demo.places import Warehouse
 from virtual_warehouse.demo.shops import Shops
 from virtual_warehouse.demo.stage import Stage
@@ -48,6 +50,7 @@ class Acts:
     backlog_after_heal: int = 0
     work_during_cut: int = 0
     overheld: int = 0
+    decided: Decided = field(default_factory=Decided)
 
 
 class Story:
@@ -62,6 +65,7 @@ class Story:
         self._refunding = False
         self._all_in = False
         self.acts = Acts()
+        self.late = LateAct(stage, shops, board, self._second, self.acts.decided)
         self._states: dict[str, int] = {}
         self._down: Program | None = None
 
@@ -76,6 +80,8 @@ class Story:
                 group.create_task(self._cut_and_heal()),
                 group.create_task(self._kill_and_restart()),
             ]
+            if self._shops.basket.rush:
+                acts.append(group.create_task(self._be_late(acts[2:])))
             while not (all(act.done() for act in acts) and self._is_over()):
                 await self._look()
                 if time.monotonic() > deadline:
@@ -178,6 +184,11 @@ class Story:
         self.acts.back_s = time.monotonic() - killed
         self._board.say(f"{house.place.name} 的边缘代理已恢复，用时 {self.acts.back_s:.1f} 秒")
 
+    async def _be_late(self, before: Sequence[asyncio.Task[None]]) -> None:
+        """When lines and agents are well again: a warehouse is late, rests and comes back."""
+        await asyncio.wait(before)
+        await self.late.play()
+
     async def _picture(self, name: str) -> None:
         """The first warehouse's status page as it is now, if pictures are wanted."""
         if self._album is not None:
@@ -206,6 +217,8 @@ class Story:
         books = self._stage.books
         self._states = await asyncio.to_thread(books.states)
         self.acts.overheld = max(self.acts.overheld, await asyncio.to_thread(books.overheld))
+        for remark in await asyncio.to_thread(look, books, self.acts.decided):
+            self._board.say(remark)
         gone = self._gone()
         houses = "  ".join(_house_line(one) for one in self._stage.warehouses)
         self._board.show(
