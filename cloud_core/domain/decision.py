@@ -9,7 +9,9 @@ This module must not know rows, SQL or the working set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cloud_core.domain.decision_record import write_record
 from cloud_core.domain.decision_values import (

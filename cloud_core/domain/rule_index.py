@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from msgspec import Struct
+
 from cloud_core.domain.division_names import covers
 from cloud_core.domain.hours import CHINA_OFFSET_MS, minute_of_day
 from cloud_core.domain.policy import DAY_MS
@@ -19,8 +21,7 @@ MEMORY_MAX = 8_192
 """Remembered places and combinations; a full memory is emptied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True, gc=False):
     """What rules ask of a request; `division` is its longest known official code, "" if none."""
 
     division: str

@@ -7,9 +7,9 @@ date as shipments are given away; the choice itself is `domain.decision`. Nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from cloud_core.domain.decision import decide
 from cloud_core.domain.decision_values import Decision, Request, WarehouseNow, World

@@ -30,11 +30,12 @@ class Rows(Generic[R]):
 
     def put(self, row: R) -> None:
         """Replace or add a row."""
-        key = self._key(row)
-        if key not in self._now:
-            self.get(key)
-        self._undo.append((self._now, key, self._now[key]))
-        self._now[key] = row
+        key, rows = self._key(row), self._now
+        before = rows.get(key, MISSING)
+        if before is MISSING:
+            before = self.get(key)
+        self._undo.append((rows, key, before))
+        rows[key] = row
 
     def loaded(self, key: Any, row: R | None) -> None:
         """Note what the database holds under `key`; keeps a newer decision."""

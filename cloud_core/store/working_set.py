@@ -8,11 +8,13 @@ in bulk is fetched alone, inside the same transaction; None means that the row d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy.exc import DBAPIError
 
+from cloud_core.domain.after_rows import Change, Gift, Return
 from cloud_core.domain.decision_values import WarehouseNow
 from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
@@ -77,33 +79,36 @@ class WorkingSet:
         self.track_token = track_token
         self.pools: dict[str, list[Waybill]] = {}
         self.pool_ends: dict[str, str] = {}
-        self.orders: Rows[Order] = Rows(lambda r: r.id, fetch.order, undo)
-        self.contacts: Rows[Contact] = Rows(lambda r: r.order_id, fetch.contact, undo)
-        self.shipments: Rows[Shipment] = Rows(lambda r: r.id, fetch.shipment, undo)
-        self.holds: Rows[Hold] = Rows(lambda r: r.id, fetch.hold, undo)
+        self.orders: Rows[Order] = Rows(attrgetter("id"), fetch.order, undo)
+        self.contacts: Rows[Contact] = Rows(attrgetter("order_id"), fetch.contact, undo)
+        self.shipments: Rows[Shipment] = Rows(attrgetter("id"), fetch.shipment, undo)
+        self.holds: Rows[Hold] = Rows(attrgetter("id"), fetch.hold, undo)
         self.stock: Rows[Stock] = WatchedRows(
-            lambda r: (r.warehouse, r.sku), fetch.stock, undo, self._note_units
+            attrgetter("warehouse", "sku"), fetch.stock, undo, self._note_units
         )
-        self.waybills: Rows[Waybill] = Rows(lambda r: r.number, fetch.waybill, undo)
+        self.waybills: Rows[Waybill] = Rows(attrgetter("number"), fetch.waybill, undo)
         self.agents: Rows[AgentState] = WatchedRows(
-            lambda r: r.agent, fetch.agent_state, undo, self._forget_places
+            attrgetter("agent"), fetch.agent_state, undo, self._forget_places
         )
-        self.streams: Rows[Stream] = Rows(lambda r: (r.agent, r.name, r.epoch), fetch.stream, undo)
-        self.outbox: Rows[OutboxRow] = Rows(lambda r: r.id, fetch.outbox, undo)
-        self.shop_calls: Rows[ShopCall] = Rows(lambda r: r.id, fetch.shop_call, undo)
-        self.seen: Rows[SeenKey] = Rows(lambda r: (r.scope, r.key), fetch.seen, undo)
+        self.streams: Rows[Stream] = Rows(attrgetter("agent", "name", "epoch"), fetch.stream, undo)
+        self.outbox: Rows[OutboxRow] = Rows(attrgetter("id"), fetch.outbox, undo)
+        self.shop_calls: Rows[ShopCall] = Rows(attrgetter("id"), fetch.shop_call, undo)
+        self.seen: Rows[SeenKey] = Rows(attrgetter("scope", "key"), fetch.seen, undo)
         self.breakers: Rows[Breaker] = WatchedRows(
-            lambda r: r.warehouse, fetch.breaker, undo, self._forget_places
+            attrgetter("warehouse"), fetch.breaker, undo, self._forget_places
         )
-        self.notices: Rows[Notice] = Rows(lambda r: r.id, fetch.notice, undo)
-        self.alarms: Rows[Alarm] = Rows(lambda r: (r.kind, r.key), fetch.alarm, undo)
+        self.notices: Rows[Notice] = Rows(attrgetter("id"), fetch.notice, undo)
+        self.alarms: Rows[Alarm] = Rows(attrgetter("kind", "key"), fetch.alarm, undo)
         self.lines: Rows[tuple[OrderLine, ...]] = Rows(
             lambda r: r[0].order_id, fetch.order_lines, undo
         )
         self.shipment_lines: Rows[tuple[ShipmentLine, ...]] = Rows(
             lambda r: r[0].shipment_id, fetch.shipment_lines, undo
         )
-        self.outside_checks: Rows[OutsideCheck] = Rows(lambda r: r.id, fetch.outside_check, undo)
+        self.outside_checks: Rows[OutsideCheck] = Rows(attrgetter("id"), fetch.outside_check, undo)
+        self.changes: Rows[Change] = Rows(attrgetter("id"), fetch.change, undo)
+        self.gifts: Rows[Gift] = Rows(attrgetter("id"), fetch.gift, undo)
+        self.returns: Rows[Return] = Rows(attrgetter("id"), fetch.ticket, undo)
         self._begin_notes()
 
     def _begin_notes(self) -> None:

@@ -61,7 +61,7 @@ async def an_office() -> AsyncIterator[Office]:
 
 async def said_back(talk: Talk, data: bytes) -> bytes:
     talk[1].write(data)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         return await talk[0].readexactly(len(data))
 
 
@@ -77,7 +77,7 @@ async def nothing_comes(talk: Talk) -> bool:
 async def is_dead(talk: Talk) -> bool:
     """Whether the connection ends, by RST or by end of file."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             return await talk[0].read(1) == b""
     except ConnectionError:
         return True
@@ -119,7 +119,7 @@ async def test_a_frozen_line_is_half_open_and_resumes_with_every_byte() -> None:
         assert await nothing_comes(talk)
         assert await nothing_comes(late)
         line.heal(resume=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             assert await talk[0].readexactly(7) == b"waiting"
             assert await late[0].readexactly(6) == b"hello?"
 
@@ -146,7 +146,7 @@ async def test_pieces_delays_and_a_drop_in_the_middle() -> None:
         talk[1].write(b"x" * 500)
         seen = b""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while piece := await talk[0].read(65_536):
                     seen += piece
         except ConnectionError:

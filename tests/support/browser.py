@@ -191,7 +191,7 @@ async def started(folder: Path) -> AsyncIterator[Browser]:
         with contextlib.suppress(TimeoutError, AssertionError, ConnectionError):
             await browser.ask("Browser.close")
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 await process.wait()
         except TimeoutError:
             os.killpg(process.pid, signal.SIGKILL)

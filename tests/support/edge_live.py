@@ -105,7 +105,7 @@ def live_of(floor: Floor, telemetry: Floor, printer: HandPrinter) -> Live:
     return live
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for a condition, at most so long. Raises `TimeoutError`."""
     async with asyncio.timeout(seconds):
         while not true():

@@ -159,7 +159,7 @@ def events(*found: Any) -> bytes:
     return json.dumps({"events": found}, ensure_ascii=False).encode()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
     """Wait for a condition to hold; fails loudly when it never does."""
     deadline = time.monotonic() + seconds
     while True:

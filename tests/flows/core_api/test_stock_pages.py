@@ -66,7 +66,7 @@ class Ear:
 
     async def hear(self) -> tuple[str, str, Any]:
         found: dict[str, str] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             async for line in self._lines:
                 if line.startswith(":"):
                     self.beats += 1

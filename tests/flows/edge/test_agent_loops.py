@@ -226,6 +226,6 @@ async def test_a_scan_that_makes_us_fail_ends_the_agent_and_is_not_silent(
     await agent.ready.wait()
     scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
     with pytest.raises(ExceptionGroup):
-        await asyncio.wait_for(run, 5)
+        await asyncio.wait_for(run, 30)
     scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
     await asyncio.sleep(0)
