@@ -85,7 +85,7 @@ class PrintWorker:
         live.printing.add(self._name)
         try:
             outcome = await self._printer.send(
-                data, lambda: live.floor.read(lambda db: print_label.token_live(db, key))
+                data, lambda: live.floor.read(lambda db: print_label.may_start(db, key))
             )
             job = await self._book(key, outcome)
         finally:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from edge_agent.agent import bench_view
 from edge_agent.agent.parts import Live
 from edge_agent.domain.print_job import HELD_ZH, PrintState
-from edge_agent.domain.task import OPEN, STATE_ZH, Task, TaskState
+from edge_agent.domain.task import OPEN, TaskState
 from edge_agent.flows import bench, print_label
 from edge_agent.journal import jobs, meta, stations, tasks
 from edge_agent.journal.jobs import Placed
+from edge_agent.journal.stations import Station
 from edge_agent.ports import Connection
 
 TASKS_SHOWN = 60
@@ -56,7 +58,12 @@ def status(live: Live) -> dict[str, Any]:
             "clock_off_ms": _clock_off_ms(live, now.mono_ms, now.wall_ms),
         },
         "streams": {stream: _stream(live, stream) for stream in live.senders},
-        "journal": {"used_bytes": live.floor.used_bytes, "full": live.floor.full},
+        "journal": {
+            "used_bytes": live.floor.used_bytes,
+            "full": live.floor.full,
+            "failing": live.floor.failing,
+        },
+        "box": dict(live.ports.health()),
         "printers": {
             name: {"level": state.level.value, "code": state.code, "reason_zh": state.reason_zh}
             for name, state in live.printer_status.items()
@@ -72,17 +79,26 @@ def _floor(db: Connection, live: Live) -> dict[str, Any]:
     open_tasks = stopping + tasks.by_state(db, going_on, TASKS_SHOWN - len(stopping))
     shown = jobs.in_question(db, _JOB_ATTENTION, JOBS_SHOWN)
     shown += jobs.latest(db, _JOB_SETTLED, JOBS_SHOWN)
+    clocks = bench_view.clocks(live.ports.clock.now(), live.offset)
     return {
         "open": bench.is_open(db),
         "resynced": print_label.may_print(db, live.floor.position.epoch),
         "warehouse": meta.text(db, "cfg_warehouse_name") or live.plan.warehouse_name,
-        "tasks": [_task(task) for task in open_tasks],
+        "tasks": [bench_view.task(db, task, **clocks) for task in open_tasks],
         "task_counts": tasks.counts(db),
         "jobs": [_job(placed) for placed in shown],
         "job_counts": jobs.counts(db),
-        "stations": [asdict(station) for station in stations.everyone(db)],
+        "stations": [bench_view.station(db, one, **clocks) for one in _stations(db, live)],
         "scans": [asdict(scan) for scan in stations.last_scans(db, SCANS_SHOWN)],
     }
+
+
+def _stations(db: Connection, live: Live) -> list[Station]:
+    """The stations of the plan and any other that ever scanned."""
+    known = {one.id: one for one in stations.everyone(db)}
+    for name in live.plan.stations:
+        known.setdefault(name, Station(name))
+    return [known[name] for name in sorted(known)]
 
 
 def _stream(live: Live, stream: str) -> dict[str, Any]:
@@ -101,31 +117,6 @@ def _clock_off_ms(live: Live, mono_ms: int, wall_ms: int) -> int | None:
     return None if live.offset is None else wall_ms - live.offset.server_ms(mono_ms)
 
 
-def _task(task: Task) -> dict[str, Any]:
-    return {
-        "shipment": task.shipment,
-        "order": task.order,
-        "native_id": task.native_id,
-        "waybill": task.waybill,
-        "state": task.state.value,
-        "state_zh": STATE_ZH[task.state.value],
-        "station": task.station,
-        "ship_by_ms": task.ship_by_ms,
-        "notice": task.notice,
-        "lines": [
-            {
-                "sku": line.sku,
-                "name": line.name,
-                "location": line.location,
-                "quantity": line.quantity,
-                "picked": line.picked,
-                "verified": line.verified,
-            }
-            for line in task.lines
-        ],
-    }
-
-
 def _job(placed: Placed) -> dict[str, Any]:
     job = placed.job
     return {
@@ -137,6 +128,8 @@ def _job(placed: Placed) -> dict[str, Any]:
         "reason": job.reason,
         "reason_zh": _REASON_ZH.get(job.reason, ""),
         "printer": placed.printer,
+        "moved_from": placed.moved_from,
+        "copy_mark": job.copy_mark,
         "station": placed.station,
         "queued_ms": job.queued_ms,
         "bytes_sent": job.bytes_sent,

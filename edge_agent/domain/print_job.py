@@ -18,6 +18,7 @@ from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus, SendOu
 from protocols.errors import Rejected
 
 DEFAULT_TTL_S = 600
+MAX_TTL_S = 7 * 86_400
 MAX_REPRINTS = 10
 MAX_REASON_CHARS = 200
 
@@ -76,6 +77,8 @@ HELD_ZH: dict[str, str] = {
     "stale_token": "这票已经不归本仓",
     "cancelled": "订单已取消",
     "clock": "本机时钟不可信, 请人工确认",
+    "notice": "有提示没有确认",
+    "old_label": "旧面单还没有撕下",
 }
 
 
@@ -118,12 +121,14 @@ class SendGate:
 
     `token_live`: no fence at this agent is above the job's token and the grant still stands.
     `core_seen`: the core has answered since this boot, or a person released the job by hand.
+    `blocked`: what a person must confirm first (`notice`, `old_label`), "" if nothing.
     """
 
     now_ms: int
     token_live: bool
     core_seen: bool
     printer: PrinterStatus
+    blocked: str = ""
 
 
 def _step(job: PrintJob, state: PrintState, **changes: object) -> PrintJob:
@@ -146,6 +151,8 @@ def hold_reason(job: PrintJob, gate: SendGate) -> str:
     """Why this job must not go to the printer now: a key of `HELD_ZH`, or "" if it may."""
     if not gate.token_live:
         return "stale_token"
+    if gate.blocked:
+        return gate.blocked
     if not gate.core_seen:
         return "boot_without_core"
     if gate.now_ms < job.queued_ms:

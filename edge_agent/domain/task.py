@@ -54,9 +54,16 @@ STATE_ZH: dict[str, str] = {
 }
 
 
+CALM_NOTICES = frozenset({"", "remark", "info"})
+"""Notices that are read before the box closes; any other code turns the station red at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Units of one SKU: asked for, in the tote, scanned at packing."""
+    """Units of one SKU: asked for, in the tote, scanned at packing.
+
+    `serial`: each unit's serial number is scanned, too. `gift`: it belongs to the gift child.
+    """
 
     sku: str
     quantity: int
@@ -65,11 +72,33 @@ class Line:
     location: str = ""
     picked: int = 0
     verified: int = 0
+    serial: bool = False
+    gift: bool = False
+
+
+STOP_ZH: dict[str, str] = {
+    "refund": "订单已退款",
+    "address_changed": "收货地址已更改, 旧面单作废, 等新任务",
+    "re_own": "已改由别的仓发货",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PackStart:
+    """The scan that began packing: boot counter, wall clock and CLOCK_BOOTTIME in ms."""
+
+    boot: int
+    wall_ms: int
+    mono_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task. Times are this machine's wall clock in ms; no personal data lives here (P12)."""
+    """One task. Times are this machine's wall clock in ms; no personal data lives here (P12).
+
+    `gift` is the number of the gift child riding in the parcel ("" if none). `stop_reason` and
+    `stop_text` are the cancel's, while the task is stopping.
+    """
 
     shipment: str
     token: Token
@@ -89,6 +118,16 @@ class Task:
     notice: str = ""
     fence: Token | None = None
     changed_ms: int = 0
+    notice_code: str = ""
+    gift: str = ""
+    stop_reason: str = ""
+    stop_text: str = ""
+    packing: PackStart | None = None
+
+    @property
+    def halted(self) -> bool:
+        """Whether a person must confirm a notice before anything prints, moves or closes."""
+        return bool(self.notice) and self.notice_code not in CALM_NOTICES
 
     @property
     def all_picked(self) -> bool:
@@ -122,6 +161,11 @@ def pick(task: Task, sku: str) -> tuple[Task, Line]:
     return _count(task, sku, "picked")
 
 
+def begin_packing(task: Task, start: PackStart) -> Task:
+    """The scan that begins packing; the first one counts."""
+    return task if task.packing is not None else replace(task, packing=start)
+
+
 def verify(task: Task, sku: str) -> tuple[Task, Line]:
     """One unit scanned at packing: (task, the line after it). Only what was picked counts."""
     if task.state is not TaskState.PICKING:
@@ -130,9 +174,10 @@ def verify(task: Task, sku: str) -> tuple[Task, Line]:
 
 
 def pack(task: Task) -> Task:
-    """`picking` -> `packed` when every unit was verified."""
+    """`picking` -> `packed` when every unit was verified, the gift's, too, and nothing is red."""
     if task.state is not TaskState.PICKING or not task.all_verified:
         raise _refused(task, "not_all_verified", "还没有复核齐")
+    _check_calm(task)
     return replace(task, state=TaskState.PACKED)
 
 
@@ -140,18 +185,31 @@ def hand_over(task: Task) -> Task:
     """`packed` -> `handed_over`."""
     if task.state is not TaskState.PACKED:
         raise _refused(task, "not_packed", "还没有打包, 不能交接")
+    _check_calm(task)
     return replace(task, state=TaskState.HANDED_OVER)
 
 
-def stop(task: Task, fence: Token) -> Task:
+def confirm_notice(task: Task) -> Task:
+    """A person has read the notice."""
+    return replace(task, notice="", notice_code="")
+
+
+def stop(task: Task, fence: Token, *, reason: str = "", text: str = "") -> Task:
     """The token is void: begun work waits for a person (`stopping`), the rest ends at once.
 
-    A task that ended before stays as it is: a parcel that left has left.
+    A task that ended before stays as it is: a parcel that left has left. `text` is for the screen.
     """
     if task.state not in OPEN or task.state is TaskState.STOPPING or task.token >= fence:
         return task
     state = TaskState.STOPPING if task.touched else TaskState.STOPPED
-    return replace(task, state=state, fence=fence)
+    return replace(task, state=state, fence=fence, stop_reason=reason, stop_text=text)
+
+
+def stop_zh(task: Task, *, pull: bool) -> str:
+    """What the red screen says of a task that is stopping; `pull`: a paper may be out."""
+    why = task.stop_text or STOP_ZH.get(task.stop_reason, "订单已取消")
+    label = f"撕下面单 {task.waybill}; " if pull and task.waybill else ""
+    return f"停! {why}; {label}商品放回货架后扫 $$STOPPED"
 
 
 def confirm_stop(task: Task) -> Task:
@@ -197,6 +255,13 @@ def _count(task: Task, sku: str, field: str) -> tuple[Task, Line]:
         raise Rejected("not_in_task", "商品不属于本单", "item is not in this task", field="code")
     verb = "拣够" if field == "picked" else "复核够"
     raise Rejected("line_complete", f"该商品已{verb}", "this line is complete", field="code")
+
+
+def _check_calm(task: Task) -> None:
+    if task.halted:
+        raise Rejected(
+            "notice_open", f"{task.notice}; 确认后扫 $$OK", "a notice waits", field="notice"
+        )
 
 
 def _refused(task: Task, code: str, zh: str) -> Rejected:

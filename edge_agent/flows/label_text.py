@@ -1,12 +1,13 @@
-"""Fill a label's fields from the grant: the task, its masked label text, and the job's mark."""
+"""Fill a paper's fields: a waybill's from the grant and its masked text, others as queued."""
 
 from __future__ import annotations
 
 import msgspec
 
 from edge_agent.domain.floor_plan import FloorPlan
-from edge_agent.domain.label import LabelFields, LabelLine
+from edge_agent.domain.label import LabelFields, LabelLine, PaperFields
 from edge_agent.domain.print_job import PrintKey
+from edge_agent.flows import paper
 from edge_agent.journal import jobs, meta, tasks
 from edge_agent.ports import Connection
 from protocols.commands import LabelText
@@ -16,8 +17,14 @@ from protocols.messages import Token
 _decode = msgspec.json.Decoder(LabelText).decode
 
 
-def fields_of(db: Connection, key: PrintKey, plan: FloorPlan) -> LabelFields:
+def fields_of(db: Connection, key: PrintKey, plan: FloorPlan) -> PaperFields:
     """Everything on the paper of one job. Raises `Rejected("label_purged")` once forgotten."""
+    if key.kind != LabelFields.kind:
+        return paper.paper_of(db, key)
+    return _label(db, key, plan)
+
+
+def _label(db: Connection, key: PrintKey, plan: FloorPlan) -> LabelFields:
     placed = jobs.get(db, key)
     assert placed is not None
     task = tasks.get(db, placed.job.shipment_id, Token(*placed.job.token))

@@ -1,4 +1,4 @@
-"""Print a label: choose, begin, finish, recover (P6).
+"""Print a label or another paper: choose, begin, finish, recover (P6).
 
 `label.started` and the job's `sending` are one commit before byte one; whatever happens after it,
 the machine never sends that revision again. Knows no printer: it gets a status and an outcome.
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_agent.domain import print_job
-from edge_agent.domain.print_job import PrintJob, PrintKey, PrintState, SendGate
+from edge_agent.domain.print_job import HELD_ZH, PrintJob, PrintKey, PrintState, SendGate
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
-from edge_agent.domain.task import GRANTED_STATES, Task
-from edge_agent.flows import bench
+from edge_agent.domain.task import GRANTED_STATES, Task, TaskState
+from edge_agent.flows import bench, paper
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, jobs, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
 from protocols.errors import Rejected
-from protocols.events import LabelEvent
+from protocols.events import LabelEvent, PaperEvent
 from protocols.messages import Token
 
 WAYBILL = "waybill"
@@ -80,10 +80,33 @@ def token_live(db: Connection, key: PrintKey) -> bool:
     if placed is None:
         return False
     token = Token(*placed.job.token)
+    if token == paper.NO_TOKEN and key.kind != WAYBILL:
+        return True
     if token < fences.of(db, placed.job.shipment_id):
         return False
     task = tasks.get(db, placed.job.shipment_id, token)
     return task is not None and task.state in GRANTED_STATES
+
+
+def blocked(db: Connection, key: PrintKey) -> str:
+    """What a person must confirm before this may print: `notice`, `old_label` or "".
+
+    `old_label`: the label of an older grant of this shipment is not known to be torn up.
+    """
+    placed = jobs.get(db, key)
+    if placed is None or not placed.job.shipment_id:
+        return ""
+    for task in tasks.all_of(db, placed.job.shipment_id):
+        if task.token == placed.job.token and task.halted:
+            return "notice"
+        if task.token < placed.job.token and task.state is TaskState.STOPPING:
+            return "old_label"
+    return ""
+
+
+def may_start(db: Connection, key: PrintKey) -> bool:
+    """The last question right before byte one: the token lives and nothing waits for a person."""
+    return token_live(db, key) and not blocked(db, key)
 
 
 def may_print(db: Connection, current_epoch: str) -> bool:
@@ -112,6 +135,7 @@ def begin(tx: Tx, key: PrintKey, size: int, status: PrinterStatus, *, core_seen:
         token_live=token_live(tx.db, key),
         core_seen=core_seen or (bool(job.operator) and placed.boot == tx.boot),
         printer=status,
+        blocked=blocked(tx.db, key),
     )
     return _move(tx, placed, print_job.start_sending(print_job.rendered(job, size), gate))
 
@@ -128,7 +152,45 @@ def finish(tx: Tx, key: PrintKey, outcome: SendOutcome) -> PrintJob:
     """Book what became of one sending."""
     placed = jobs.get(tx.db, key)
     assert placed is not None
-    return _move(tx, placed, print_job.settle(placed.job, outcome))
+    job = print_job.settle(placed.job, outcome)
+    if outcome.error == "not_allowed" and job.state is PrintState.HELD and token_live(tx.db, key):
+        # Nobody took the token: a person had something to confirm, maybe has done so by now.
+        why = blocked(tx.db, key)
+        held = _move(tx, placed, replace(job, reason=why or "notice"))
+        return held if why else _requeue(tx, replace(placed, job=held))
+    return _move(tx, placed, job)
+
+
+def confirmed(tx: Tx, shipment: str) -> int:
+    """A person confirmed what blocked the shipment's papers: they queue again."""
+    waits = ("notice", "old_label")
+    return _release_where(
+        tx,
+        lambda placed: (
+            placed.job.shipment_id == shipment
+            and placed.job.reason in waits
+            and not blocked(tx.db, placed.job.key)
+        ),
+    )
+
+
+def fail_over(tx: Tx, printer: str, spare: str) -> int:
+    """Labels that `printer` cannot print, with not a byte sent, go to `spare`; how many.
+
+    Each is moved once by the machine; after that a person decides.
+    """
+    moved = 0
+    for placed in jobs.in_states(tx.db, (PrintState.HELD, PrintState.FAILED)):
+        if _may_move(placed, printer):
+            _requeue(tx, replace(placed, printer=spare, moved_from=printer))
+            moved += 1
+    return moved
+
+
+def may_fail_over(db: Connection, printer: str) -> bool:
+    """Whether a label waits that another printer could print."""
+    waiting = jobs.in_states(db, (PrintState.HELD, PrintState.FAILED))
+    return any(_may_move(placed, printer) for placed in waiting)
 
 
 def recover(tx: Tx, at: Bench) -> Recovered:
@@ -164,13 +226,25 @@ def waits_for(db: Connection, printer: str) -> bool:
     return any(_cured_by(placed, printer) for placed in waiting)
 
 
-def press_print(tx: Tx, key: PrintKey, operator: str) -> None:
-    """A person pressed 打印 on a held or failed label. Raises `Rejected`."""
+def press_print(tx: Tx, key: PrintKey, operator: str, *, printer: str = "") -> None:
+    """A person pressed 打印 on a held or failed label, maybe for another `printer` ("" = its own).
+
+    Raises `Rejected`.
+    """
     placed = _known(tx, key)
-    if not token_live(tx.db, key):
-        raise Rejected("stale_token", "这票已经不归本仓, 不能打印", "token is void", field="token")
+    _check_free(tx, key, "打印")
     job = print_job.release(placed.job, now_ms=tx.now.wall_ms, operator=operator or "station")
-    jobs.save(tx.db, replace(placed, job=job, boot=tx.boot))
+    moved = {"printer": printer, "moved_from": placed.printer} if printer else {}
+    jobs.save(tx.db, replace(placed, job=job, boot=tx.boot, **moved))
+
+
+def give_up(tx: Tx, key: PrintKey, operator: str) -> None:
+    """A person does not want a paper that never left any more. Raises `Rejected`."""
+    placed = _known(tx, key)
+    job = print_job.cancel(placed.job)
+    if job.state is not PrintState.CANCELLED or key.kind == WAYBILL:
+        raise Rejected("print_step_refused", "这个任务不能取消", "cannot be cancelled", field="job")
+    jobs.save(tx.db, replace(placed, job=replace(job, operator=operator or job.operator)))
 
 
 def answer(tx: Tx, key: PrintKey, *, came_out: bool, operator: str) -> PrintJob:
@@ -188,8 +262,7 @@ def ask_again(
     A label that never left is not reprinted but released. `clock_text` is the local HH:MM.
     """
     placed = _known(tx, key)
-    if not token_live(tx.db, key):
-        raise Rejected("stale_token", "这票已经不归本仓, 不能补打", "token is void", field="token")
+    _check_free(tx, key, "补打")
     if placed.job.state in (PrintState.HELD, PrintState.FAILED):
         press_print(tx, key, operator)
         return _known(tx, key).job
@@ -203,13 +276,13 @@ def ask_again(
     )
     jobs.save(tx.db, replace(placed, job=old))
     printer = _printer_for(placed, at)
-    jobs.save(tx.db, replace(placed, job=new, boot=tx.boot, printer=printer))
+    jobs.save(tx.db, replace(placed, job=new, boot=tx.boot, printer=printer, moved_from=""))
     return new
 
 
-def label_scanned(tx: Tx, waybill: str) -> None:
+def label_scanned(tx: Tx, number: str, kind: str = WAYBILL) -> None:
     """The paper itself was scanned: the best proof there is."""
-    placed = jobs.newest(tx.db, WAYBILL, waybill)
+    placed = jobs.newest(tx.db, kind, number)
     if placed is not None:
         _move(tx, placed, print_job.label_scanned(placed.job))
 
@@ -251,14 +324,35 @@ def _cured_by(placed: Placed, printer: str) -> bool:
     return placed.printer == printer and placed.job.reason in _PRINTER_REASONS
 
 
+def _may_move(placed: Placed, printer: str) -> bool:
+    job = placed.job
+    return _cured_by(placed, printer) and job.bytes_sent == 0 and not placed.moved_from
+
+
 def _release_where(tx: Tx, wanted: Callable[[Placed], bool]) -> int:
     released = 0
     for placed in jobs.in_states(tx.db, (PrintState.HELD, PrintState.FAILED)):
         if wanted(placed):
-            job = print_job.release(placed.job, now_ms=tx.now.wall_ms)
-            jobs.save(tx.db, replace(placed, job=job))
+            _requeue(tx, placed)
             released += 1
     return released
+
+
+def _requeue(tx: Tx, placed: Placed) -> PrintJob:
+    """What kept a label of which nothing left is over: it waits its turn again, as it is."""
+    job = print_job.release(placed.job, now_ms=tx.now.wall_ms)
+    jobs.save(tx.db, replace(placed, job=job))
+    return job
+
+
+def _check_free(tx: Tx, key: PrintKey, verb: str) -> None:
+    if not token_live(tx.db, key):
+        raise Rejected(
+            "stale_token", f"这票已经不归本仓, 不能{verb}", "token is void", field="token"
+        )
+    why = blocked(tx.db, key)
+    if why:
+        raise Rejected(f"{why}_open", f"{HELD_ZH[why]}, 不能{verb}", "confirm first", field="job")
 
 
 def _move(tx: Tx, placed: Placed, job: PrintJob, *, quiet: bool = False) -> PrintJob:
@@ -273,7 +367,10 @@ def _move(tx: Tx, placed: Placed, job: PrintJob, *, quiet: bool = False) -> Prin
 
 def _tell(tx: Tx, placed: Placed, job: PrintJob) -> None:
     type_ = _STATE_EVENT.get(job.state)
-    if type_ is None or job.key.kind != WAYBILL:
+    if type_ is None:
+        return
+    if job.key.kind != WAYBILL:
+        _tell_paper(tx, placed, job)
         return
     token = Token(*job.token)
     task = tasks.get(tx.db, job.shipment_id, token)
@@ -296,6 +393,23 @@ def _tell(tx: Tx, placed: Placed, job: PrintJob) -> None:
     # could neither start nor go on printing.
     reserve = job.state is not PrintState.SENDING
     tx.append(type_, body, station=placed.station, reserve=reserve)
+
+
+def _tell_paper(tx: Tx, placed: Placed, job: PrintJob) -> None:
+    """The fate of a paper that is no label; that it was begun is nobody's business."""
+    if job.state is PrintState.SENDING:
+        return
+    body = PaperEvent(
+        kind=job.key.kind,
+        number=job.key.number,
+        revision=job.key.revision,
+        evidence=job.evidence if job.state is PrintState.CONFIRMED else "",
+        reason=job.reason if job.state in _TROUBLE else job.reprint_reason,
+        operator=job.operator,
+        printer=placed.printer,
+    )
+    type_ = _STATE_EVENT[job.state].replace("label.", "paper.")
+    tx.append(type_, body, station=placed.station, reserve=True)
 
 
 def _known(tx: Tx, key: PrintKey) -> Placed:

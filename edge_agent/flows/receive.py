@@ -196,7 +196,8 @@ def _notice(tx: Tx, command: Command, body: commands.Notice, at: Bench) -> None:
     task = tasks.newest(tx.db, body.shipment)
     if task is None:
         raise Rejected("task_unknown", "没有这个任务", "no such task", field="shipment")
-    tasks.save(tx.db, replace(task, notice=body.text), changed_ms=tx.now.wall_ms)
+    said = replace(task, notice=body.text, notice_code=body.code)
+    tasks.save(tx.db, said, changed_ms=tx.now.wall_ms)
 
 
 def _purge(tx: Tx, command: Command, body: commands.Purge, at: Bench) -> None:
@@ -274,7 +275,15 @@ def _granted(body: commands.Grant) -> Task:
         native_id=body.native_id,
         state=TaskState.GRANTED,
         lines=tuple(
-            Line(line.sku, line.quantity, line.name, tuple(line.barcodes), line.location)
+            Line(
+                line.sku,
+                line.quantity,
+                line.name,
+                tuple(line.barcodes),
+                line.location,
+                serial=line.serial,
+                gift=line.gift,
+            )
             for line in body.lines
         ),
         ship_by_ms=body.ship_by_ms,
@@ -283,6 +292,7 @@ def _granted(body: commands.Grant) -> Task:
         print_on=body.print_on,
         priority=body.priority,
         reissue=body.reissue,
+        gift=body.gift,
     )
 
 

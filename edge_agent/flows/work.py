@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from edge_agent.domain import packing
 from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.answer import Answer, done, halt, mind, refuse
 from edge_agent.domain.scan import REFUSED_ZH, refuse_code
 from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
-from edge_agent.domain.task import Task, TaskState
+from edge_agent.domain.task import Line, Task, TaskState
 from edge_agent.flows import cards, parcel, print_label
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import stations, tasks
@@ -237,7 +238,12 @@ def _verify(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer
 
 
 def _next_line(task: Task) -> str:
-    for line in task.lines:
+    for line in packing.pick_list(task):
         if line.picked < line.quantity:
-            return f"{line.location} {line.name or line.sku} ×{line.quantity - line.picked}".strip()
+            return where_zh(line)
     return ""
+
+
+def where_zh(line: Line) -> str:
+    """Where to go and how many to take."""
+    return f"{line.location} {line.name or line.sku} ×{line.quantity - line.picked}".strip()

@@ -14,17 +14,21 @@ from protocols.messages import Token
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A job, the printer and station it belongs to, and the boot that queued it."""
+    """A job, the printer and station it belongs to, and the boot that queued it.
+
+    `moved_from` is the printer that could not print it, "" if it is where it was queued.
+    """
 
     job: PrintJob
     printer: str
     station: str
     boot: int
+    moved_from: str = ""
 
 
 _COLUMNS = """kind, number, revision, shipment, token_epoch, token_n, state, printer, station,
     queued_ms, ttl_s, bytes_sent, total_bytes, reason, evidence, operator, reprint_reason,
-    copy_mark, superseded_by, boot"""
+    copy_mark, superseded_by, boot, moved_from"""
 
 
 def get(db: Connection, key: PrintKey) -> Placed | None:
@@ -58,12 +62,12 @@ def in_states(db: Connection, states: Sequence[PrintState], limit: int = 10_000)
 
 
 def in_question(db: Connection, states: Sequence[PrintState], limit: int) -> list[Placed]:
-    """Jobs in these states, oldest first, of tasks that somebody still works on."""
+    """Jobs in these states, oldest first: papers, and labels of tasks somebody still works on."""
     marks = ", ".join("?" * len(states))
     marks_open = ", ".join("?" * len(OPEN))
-    where = f"""state IN ({marks}) AND EXISTS (SELECT 1 FROM task
+    where = f"""state IN ({marks}) AND (shipment='' OR EXISTS (SELECT 1 FROM task
         WHERE task.shipment=print_job.shipment AND task.token_epoch=print_job.token_epoch
-        AND task.token_n=print_job.token_n AND task.state IN ({marks_open}))
+        AND task.token_n=print_job.token_n AND task.state IN ({marks_open})))
         ORDER BY queued_ms, number, revision LIMIT ?"""  # noqa: S608
     values = [state.value for state in (*states, *sorted(OPEN))]
     return _many(db, where, (*values, limit))
@@ -84,7 +88,7 @@ def counts(db: Connection) -> dict[str, int]:
 def save(db: Connection, placed: Placed) -> None:
     """Insert or replace one job."""
     job = placed.job
-    marks = ", ".join("?" * 20)
+    marks = ", ".join("?" * 21)
     db.execute(
         f"INSERT OR REPLACE INTO print_job({_COLUMNS}) VALUES({marks})",
         (
@@ -92,6 +96,7 @@ def save(db: Connection, placed: Placed) -> None:
             job.state.value, placed.printer, placed.station, job.queued_ms, job.ttl_s,
             job.bytes_sent, job.total_bytes, job.reason, job.evidence, job.operator,
             job.reprint_reason, job.copy_mark, job.superseded_by, placed.boot,
+            placed.moved_from,
         ),
     )  # fmt: skip
 
@@ -131,4 +136,4 @@ def _placed(row: tuple[Any, ...]) -> Placed:
         copy_mark=row[17],
         superseded_by=row[18],
     )
-    return Placed(job, printer=row[7], station=row[8], boot=row[19])
+    return Placed(job, printer=row[7], station=row[8], boot=row[19], moved_from=row[20])

@@ -11,7 +11,10 @@ SCANS_KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """`mode` is "", `pick`, `pack` or `load`; `dock` is set while loading."""
+    """`mode` is "", `pick`, `pack` or `load`; `dock` is set while loading.
+
+    `wants` is the SKU whose serial number is to be scanned next, "" if none.
+    """
 
     id: str
     shipment: str = ""
@@ -21,6 +24,7 @@ class Station:
     last_code: str = ""
     last_source: str = ""
     last_ms: int = 0
+    wants: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,10 @@ def everyone(db: Connection) -> list[Station]:
 def save(db: Connection, station: Station) -> None:
     """Insert or replace one station."""
     db.execute(
-        "INSERT OR REPLACE INTO station VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO station VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             station.id, station.shipment, station.mode, station.dock, station.operator,
-            station.last_code, station.last_source, station.last_ms,
+            station.last_code, station.last_source, station.last_ms, station.wants,
         ),
     )  # fmt: skip
 
@@ -71,3 +75,13 @@ def last_scans(db: Connection, limit: int) -> list[Scan]:
         "SELECT wall_ms, station, code, tone, text FROM scan ORDER BY n DESC LIMIT ?", (limit,)
     ).fetchall()
     return [Scan(*row) for row in found]
+
+
+def last_scan(db: Connection, station: str) -> Scan | None:
+    """The last answered scan of one station, while it is among the last 200."""
+    found = db.execute(
+        "SELECT wall_ms, station, code, tone, text FROM scan WHERE station=?"
+        " ORDER BY n DESC LIMIT 1",
+        (station,),
+    ).fetchone()
+    return None if found is None else Scan(*found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from edge_agent.ports import Connection
 from protocols.errors import Corrupt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 PRAGMAS = (
     "PRAGMA page_size=4096",
@@ -82,13 +82,47 @@ FLOOR_TABLES = (
         id TEXT PRIMARY KEY, shipment TEXT NOT NULL, mode TEXT NOT NULL, dock TEXT NOT NULL,
         operator TEXT NOT NULL, last_code TEXT NOT NULL, last_source TEXT NOT NULL,
         last_ms INTEGER NOT NULL) WITHOUT ROWID""",
+    # A paired handheld with its session and its newest numbered scan; secrets only as digests.
+    """CREATE TABLE IF NOT EXISTS handheld(
+        id TEXT PRIMARY KEY, station TEXT NOT NULL UNIQUE, secret BLOB NOT NULL,
+        paired_ms INTEGER NOT NULL, operator TEXT NOT NULL, session BLOB NOT NULL,
+        since_ms INTEGER NOT NULL, active_ms INTEGER NOT NULL, page TEXT NOT NULL,
+        seq INTEGER NOT NULL, code BLOB NOT NULL, at_ms INTEGER NOT NULL,
+        answer BLOB NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS pin_lock(
+        who TEXT PRIMARY KEY, wrong INTEGER NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS scan(
         slot INTEGER PRIMARY KEY, n INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
         station TEXT NOT NULL, code TEXT NOT NULL, tone TEXT NOT NULL, text TEXT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS chunk(
         digest TEXT NOT NULL, idx INTEGER NOT NULL, count INTEGER NOT NULL, data BLOB NOT NULL,
         received_ms INTEGER NOT NULL, PRIMARY KEY(digest, idx))""",
+    # Serial numbers scanned into a parcel; each once per SKU in it.
+    """CREATE TABLE IF NOT EXISTS item_serial(
+        shipment TEXT NOT NULL, token_epoch INTEGER NOT NULL, token_n INTEGER NOT NULL,
+        sku TEXT NOT NULL, serial TEXT NOT NULL,
+        PRIMARY KEY(shipment, token_epoch, token_n, sku, serial)) WITHOUT ROWID""",
+    # What a paper that is no waybill says; gone when its time is up (P12).
+    """CREATE TABLE IF NOT EXISTS paper(
+        kind TEXT NOT NULL, number TEXT NOT NULL, fields BLOB, queued_ms INTEGER NOT NULL,
+        PRIMARY KEY(kind, number)) WITHOUT ROWID""",
 )
+
+FLOOR_COLUMNS = {
+    "task": (
+        "notice_code TEXT NOT NULL DEFAULT ''",
+        "gift TEXT NOT NULL DEFAULT ''",
+        "stop_reason TEXT NOT NULL DEFAULT ''",
+        "stop_text TEXT NOT NULL DEFAULT ''",
+        "pack_boot INTEGER NOT NULL DEFAULT 0",
+        "pack_wall_ms INTEGER NOT NULL DEFAULT 0",
+        "pack_mono_ms INTEGER NOT NULL DEFAULT 0",
+    ),
+    "task_line": ("serial INTEGER NOT NULL DEFAULT 0", "gift INTEGER NOT NULL DEFAULT 0"),
+    "print_job": ("moved_from TEXT NOT NULL DEFAULT ''",),
+    "station": ("wants TEXT NOT NULL DEFAULT ''",),
+}
+"""Columns that the first schema did not have: added to a file that lacks them."""
 
 
 def set_up(db: Connection, *, floor: bool) -> None:
@@ -106,8 +140,18 @@ def set_up(db: Connection, *, floor: bool) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in (*STREAM_TABLES, *(FLOOR_TABLES if floor else ())):
         db.execute(statement)
+    if floor:
+        _add_columns(db)
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     db.execute("COMMIT")
+
+
+def _add_columns(db: Connection) -> None:
+    for table, columns in FLOOR_COLUMNS.items():
+        known = {str(row[1]) for row in db.execute(f"PRAGMA table_info({table})").fetchall()}
+        for column in columns:
+            if column.split()[0] not in known:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
 def used_bytes(db: Connection) -> int:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from edge_agent.domain.task import Line, Task, TaskState
+from edge_agent.domain.task import Line, PackStart, Task, TaskState
 from edge_agent.ports import Connection
 from protocols.messages import Token
 
 _COLUMNS = """shipment, token_epoch, token_n, order_id, channel, native_id, waybill, carrier, state,
     ship_by_ms, print_on, priority, reissue, station, operator, notice, fence_epoch, fence_n,
-    changed_ms"""
+    changed_ms, notice_code, gift, stop_reason, stop_text, pack_boot, pack_wall_ms,
+    pack_mono_ms"""
 _KEY = "shipment=? AND token_epoch=? AND token_n=?"
 
 
@@ -58,7 +59,8 @@ def counts(db: Connection) -> dict[str, int]:
 def save(db: Connection, task: Task, *, changed_ms: int) -> None:
     """Insert or replace the task without its lines and label."""
     fence = task.fence
-    marks = ", ".join("?" * 19)
+    packing = task.packing
+    marks = ", ".join("?" * 26)
     db.execute(
         f"""INSERT INTO task({_COLUMNS}, age_no)
         SELECT {marks}, COALESCE(MAX(no), 0) FROM age WHERE true
@@ -67,13 +69,17 @@ def save(db: Connection, task: Task, *, changed_ms: int) -> None:
         ship_by_ms=excluded.ship_by_ms, print_on=excluded.print_on, priority=excluded.priority,
         reissue=excluded.reissue, station=excluded.station, operator=excluded.operator,
         notice=excluded.notice, fence_epoch=excluded.fence_epoch, fence_n=excluded.fence_n,
-        changed_ms=excluded.changed_ms, age_no=excluded.age_no""",  # noqa: S608
+        changed_ms=excluded.changed_ms, notice_code=excluded.notice_code, gift=excluded.gift,
+        stop_reason=excluded.stop_reason, stop_text=excluded.stop_text,
+        pack_boot=excluded.pack_boot, pack_wall_ms=excluded.pack_wall_ms,
+        pack_mono_ms=excluded.pack_mono_ms, age_no=excluded.age_no""",  # noqa: S608
         (
             task.shipment, task.token.core_epoch, task.token.n, task.order, task.channel,
             task.native_id, task.waybill, task.carrier, task.state.value, task.ship_by_ms,
             task.print_on, task.priority, int(task.reissue), task.station, task.operator,
             task.notice, fence.core_epoch if fence else None, fence.n if fence else None,
-            changed_ms,
+            changed_ms, task.notice_code, task.gift, task.stop_reason, task.stop_text,
+            *((packing.boot, packing.wall_ms, packing.mono_ms) if packing else (0, 0, 0)),
         ),
     )  # fmt: skip
 
@@ -83,12 +89,12 @@ def put_lines(db: Connection, task: Task) -> None:
     key = (task.shipment, task.token.core_epoch, task.token.n)
     db.execute(f"DELETE FROM task_line WHERE {_KEY}", key)  # noqa: S608
     db.executemany(
-        "INSERT INTO task_line VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO task_line VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *key, number, line.sku, line.quantity, line.name,
                 json.dumps(line.barcodes, ensure_ascii=False), line.location, line.picked,
-                line.verified,
+                line.verified, int(line.serial), int(line.gift),
             )
             for number, line in enumerate(task.lines)
         ],
@@ -176,6 +182,25 @@ def prune(db: Connection, age_no: int) -> None:
         (*(state.value for state in ended), age_no),
     ).fetchall()
     db.executemany(f"DELETE FROM task_line WHERE {_KEY}", gone)  # noqa: S608
+    db.executemany(f"DELETE FROM item_serial WHERE {_KEY}", gone)  # noqa: S608
+
+
+def add_serial(db: Connection, task: Task, sku: str, serial: str) -> bool:
+    """Keep the serial number of one unit in the parcel; False when it is in it already."""
+    new = db.execute(
+        "INSERT INTO item_serial VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING 1",
+        (task.shipment, task.token.core_epoch, task.token.n, sku, serial),
+    ).fetchall()
+    return bool(new)
+
+
+def serials_of(db: Connection, task: Task) -> list[tuple[str, str]]:
+    """(SKU, serial number) of the units scanned into the parcel."""
+    found = db.execute(
+        f"SELECT sku, serial FROM item_serial WHERE {_KEY} ORDER BY sku, serial",  # noqa: S608
+        (task.shipment, task.token.core_epoch, task.token.n),
+    ).fetchall()
+    return [(str(sku), str(serial)) for sku, serial in found]
 
 
 def _one(db: Connection, where: str, values: Sequence[Any]) -> Task | None:
@@ -190,7 +215,8 @@ def _many(db: Connection, where: str, values: Sequence[Any]) -> list[Task]:
 
 def _task(db: Connection, row: tuple[Any, ...]) -> Task:
     lines = db.execute(
-        f"""SELECT sku, quantity, name, barcodes, location, picked, verified FROM task_line
+        f"""SELECT sku, quantity, name, barcodes, location, picked, verified, serial, gift
+        FROM task_line
         WHERE {_KEY} ORDER BY line_no""",  # noqa: S608
         row[:3],
     ).fetchall()
@@ -212,8 +238,23 @@ def _task(db: Connection, row: tuple[Any, ...]) -> Task:
         notice=row[15],
         fence=None if row[16] is None else Token(row[16], row[17]),
         changed_ms=row[18],
+        notice_code=row[19],
+        gift=row[20],
+        stop_reason=row[21],
+        stop_text=row[22],
+        packing=PackStart(row[23], row[24], row[25]) if row[24] else None,
         lines=tuple(
-            Line(sku, quantity, name, tuple(json.loads(barcodes)), location, picked, verified)
-            for sku, quantity, name, barcodes, location, picked, verified in lines
+            Line(
+                sku,
+                quantity,
+                name,
+                tuple(json.loads(barcodes)),
+                location,
+                picked,
+                verified,
+                bool(serial),
+                bool(gift),
+            )
+            for sku, quantity, name, barcodes, location, picked, verified, serial, gift in lines
         ),
     )
