@@ -100,6 +100,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """已确认事件保留上限（字节）。Bytes of rows kept for replay."""
     quota_bytes: Annotated[int, Meta(ge=1_000_000, le=256_000_000_000)] = 4_000_000_000
     """日志文件上限（字节）；到 95% 停止接收扫描。At 95 % scans are refused."""
+    reserve_bytes: Annotated[int, Meta(ge=0, le=4_000_000_000)] = 32_000_000
+    """磁盘剩余低于此值（字节）就停止接收扫描，留作补记。Free disk below it: scans are refused."""
     telemetry_rows_max: Annotated[int, Meta(ge=1_000, le=5_000_000)] = 100_000
     """遥测行数上限，超出丢弃最旧的并计数。Oldest telemetry is dropped above it, counted."""
     personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24

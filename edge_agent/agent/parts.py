@@ -43,6 +43,10 @@ class Ports:
     run_blocking: RunBlocking
     boot_id: str = ""
     feedback: Callable[[str, Answer], None] = lambda station, answer: None
+    told_time: Callable[[int, int], None] = lambda core_ms, mono_ms: None
+    """The core's time (ms UTC) and CLOCK_BOOTTIME then: raises the clock's floor."""
+    health: Callable[[], Mapping[str, Any]] = dict
+    """What bootstrap knows of the box (safe mode, drivers, clock, wear), for page and metrics."""
 
 
 @dataclass(slots=True)
@@ -77,6 +81,8 @@ class Live:
         self.core_seen = False
         self.leaving = False
         self.inc = 0
+        self.inc_noted = 0
+        """The connection number up to which upkeep has set numbers aside."""
         self.offset: ServerOffset | None = None
         self.batch_max = limits.BATCH_EVENTS_MAX
         self.acked: dict[tuple[str, int], int] = {}

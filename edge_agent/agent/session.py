@@ -216,12 +216,15 @@ class Session:
         live = self._live
         if live.welcomed or welcome.inc != live.inc or welcome.echo_mono_ms not in self._asked:
             return
+        now_ms = live.ports.clock.now().mono_ms
         live.offset = moment.learn_from_echo(
             live.offset,
             srv_ms=welcome.srv_ms,
             echo_mono_ms=welcome.echo_mono_ms,
-            mono_ms=live.ports.clock.now().mono_ms,
+            mono_ms=now_ms,
         )
+        if live.offset is not None:
+            live.ports.told_time(live.offset.server_ms(now_ms), now_ms)
         core_epoch = live.floor.read(greet.core_epoch)
         floor = await live.write(lambda tx: greet.welcome_floor(tx, welcome))
         other = await live.telemetry.write(

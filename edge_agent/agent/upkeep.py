@@ -9,6 +9,8 @@ from functools import partial
 from edge_agent.agent.parts import Live
 from edge_agent.agent.session import Session
 from edge_agent.flows import purge, upload
+from edge_agent.journal import clock
+from edge_agent.journal.core import INC_STEP, set_inc_aside
 from protocols import limits
 from protocols.errors import Unavailable
 
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 PURGE_EVERY_BEATS = 60
 """Heartbeats between two purges: ten minutes."""
 PRUNE_ROUNDS_MAX = 50
+TIME_NOTED_EVERY_MS = 600_000
 
 
 class Upkeep:
@@ -25,6 +28,7 @@ class Upkeep:
     def __init__(self, live: Live, session: Session) -> None:
         self._live = live
         self._session = session
+        self._note_again_ms = 0
 
     async def run(self) -> None:
         """Beat; a full or failing disk is reported, never fatal here."""
@@ -32,7 +36,10 @@ class Upkeep:
         while True:
             try:
                 await self._remember_acks()
-                if beats % PURGE_EVERY_BEATS == 0 or self._live.floor.full:
+                await self._set_numbers_aside()
+                await self._note_time()
+                floor = self._live.floor
+                if beats % PURGE_EVERY_BEATS == 0 or floor.full or floor.failing:
                     await self._purge()
             except Unavailable as error:
                 log.error("upkeep.failed code=%s", error.code)
@@ -48,6 +55,24 @@ class Upkeep:
             mine = [(no, have) for (name, no), have in pending.items() if name == stream]
             if mine:
                 await journal.write(partial(upload.remember_acks, acks=mine))
+
+    async def _set_numbers_aside(self) -> None:
+        """Connection numbers are used before they are written: keep the written bound ahead."""
+        live = self._live
+        if live.inc - max(live.inc_noted, live.floor.inc_base) >= INC_STEP // 2:
+            inc = live.inc
+            await live.floor.write(lambda tx: set_inc_aside(tx, inc))
+            live.inc_noted = inc
+
+    async def _note_time(self) -> None:
+        """What the core's clock says survives a power cut, as the floor of the next start."""
+        live = self._live
+        mono_ms = live.ports.clock.now().mono_ms
+        if live.offset is None or not live.welcomed or mono_ms < self._note_again_ms:
+            return
+        server_ms = live.offset.server_ms(mono_ms)
+        await live.floor.write(lambda tx: clock.remember_core(tx.db, server_ms))
+        self._note_again_ms = mono_ms + TIME_NOTED_EVERY_MS
 
     async def _purge(self) -> None:
         live = self._live

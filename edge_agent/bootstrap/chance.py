@@ -9,6 +9,9 @@ from pathlib import Path
 
 from edge_agent.domain.moment import Now
 
+RELEASED_MS = 1_795_305_600_000
+"""When this version was made (2026-11-22T00:00Z): no clock that stands before it is right."""
+
 
 class SystemClock:
     """The kernel's clocks."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import logging
+import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from edge_agent.bootstrap.chance import SystemIds
-from edge_agent.domain.moment import Now
-from edge_agent.journal import salvage
-from edge_agent.journal.core import JournalCore
+from edge_agent.bootstrap.chance import RELEASED_MS, SystemIds
+from edge_agent.domain.moment import ClockFloor, Now, first_floor
+from edge_agent.journal import clock, salvage
+from edge_agent.journal.core import JournalCore, Room
 from edge_agent.ports import Connection
 from edge_agent.settings import Settings
 from protocols.errors import Unavailable
+from protocols.topics import STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,12 @@ CHECKED_BYTES_MAX = 64 * 1024 * 1024
 
 SUSPECT = "journal.suspect"
 """File beside the journals: the last run met broken content, so both are checked whole."""
+
+
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_STORAGE_CODES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+PROBE_BYTES = 1024 * 1024
+"""What must fit on a disk that was full before it is tried again."""
 
 
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
@@ -53,8 +63,9 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
     """
     path = journal_path(settings, stream)
     core = JournalCore(
-        connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes
-    )
+        connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes,
+        Room(functools.partial(free_bytes, settings.data_path), settings.reserve_bytes),
+    )  # fmt: skip
     reason, saved = "first", salvage.Salvaged()
     if path.exists() and not is_whole(path):
         aside = path.with_name(f"{path.name}.broken-{now.wall_ms}")
@@ -98,6 +109,61 @@ def is_broken(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(is_broken(one) for one in error.exceptions)
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes the file system of `folder` can still take; one that does not answer counts as wide."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 1 << 62
+    return found.f_bavail * found.f_frsize
+
+
+def storage_trouble(error: BaseException, folder: Path) -> str:
+    """Why the medium takes nothing now, "" when this error is about something else.
+
+    A full disk, a card that turned read-only and failing I/O pass or are repaired, so the program
+    waits for them instead of ending.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, (storage_trouble(one, folder) for one in error.exceptions)), "")
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS:
+        return os.strerror(error.errno)
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORAGE_CODES:
+        return str(error)
+    if isinstance(error, Unavailable) and error.code in ("journal_unusable", "journal_failed"):
+        inner = error.__cause__
+        return (storage_trouble(inner, folder) if inner is not None else "") or probe(folder)
+    return ""
+
+
+def probe(folder: Path) -> str:
+    """Write, sync and remove `PROBE_BYTES`: "" when the medium takes them, else why not."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(PROBE_BYTES))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return os.strerror(error.errno or errno.EIO)
+    return ""
+
+
+def clock_floor(settings: Settings, raw: Now) -> ClockFloor:
+    """What is certainly over at this start: the build, the core's last word, the newest event."""
+    core_ms = event_ms = 0
+    for stream in STREAMS:
+        path = journal_path(settings, stream)
+        with contextlib.suppress(OSError, sqlite3.Error, ValueError):
+            # A file that cannot be read says nothing of the time; opening it says what it has.
+            if path.is_file():
+                with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                    core_ms = max(core_ms, clock.core_ms(db))
+                    event_ms = max(event_ms, clock.newest_event_ms(db))
+    return first_floor(
+        built_ms=RELEASED_MS, core_ms=core_ms, event_ms=event_ms, mono_ms=raw.mono_ms
+    )
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> Unavailable:

@@ -8,8 +8,8 @@ import importlib
 import importlib.resources
 import logging
 import socket
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from edge_agent.agent import Agent
 from edge_agent.settings import Settings
@@ -21,15 +21,24 @@ log = logging.getLogger(__name__)
 
 
 async def show_page(settings: Settings, agent: Agent) -> None:
-    """Serve the status page; its failure (a port taken) is logged and the floor goes on."""
+    """Serve the status page."""
+
+    def build() -> Any:
+        from edge_agent import pages
+
+        return pages.build(agent, settings.page_names, settings.zone_minutes)
+
+    await open_page(settings, build)
+
+
+async def open_page(settings: Settings, build: Callable[[], Any]) -> None:
+    """Serve an application; its failure (a port taken) is logged and the floor goes on."""
     # Importing the web server takes longer than a packer waits for a tone: not on the loop.
     await asyncio.to_thread(importlib.import_module, "edge_agent.pages")
     await asyncio.to_thread(importlib.import_module, "uvicorn")
     import uvicorn
 
-    from edge_agent import pages
-
-    app = pages.build(agent, settings.page_names, settings.zone_minutes)
+    app = build()
     config = uvicorn.Config(
         app, host=settings.page_host, port=settings.page_port, log_config=None, lifespan="off",
         loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,

@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from edge_agent import labels
+import msgspec
+
 from edge_agent.agent import Agent
+from edge_agent.agent.clock import FlooredClock
 from edge_agent.agent.parts import Ports
-from edge_agent.bootstrap.chance import SystemClock, SystemIds, boot_id
-from edge_agent.bootstrap.heartbeat import beat, tell_service_manager
+from edge_agent.bootstrap import starts
+from edge_agent.bootstrap.box import Box
+from edge_agent.bootstrap.chance import RELEASED_MS, SystemClock, SystemIds, boot_id
+from edge_agent.bootstrap.devices import all_printers, start_scanners
+from edge_agent.bootstrap.heartbeat import Pulse, beat, tell_service_manager
 from edge_agent.bootstrap.journals import (
     SUSPECT,
     alone,
+    clock_floor,
     connector,
     is_broken,
     journal_path,
     open_core,
+    storage_trouble,
 )
 from edge_agent.bootstrap.page import show_page
-from edge_agent.bootstrap.printers import press_of, printer_of
-from edge_agent.bootstrap.scanners import scanner_of
+from edge_agent.bootstrap.waiting import wait_for_storage
+from edge_agent.domain import start
 from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.journal.writer import ThreadJournal
 from edge_agent.link import BrokerAddress, MqttLink
-from edge_agent.ports import LabelMaker
+from edge_agent.ports import Scanner
 from edge_agent.settings import Settings
-from protocols.errors import Unavailable
+from protocols.errors import PacklineError, Unavailable
 from protocols.topics import STREAMS
 
 VERSION = "0.1.0"
+log = logging.getLogger(__name__)
 
 
 def plan_of(settings: Settings) -> FloorPlan:
@@ -79,77 +90,164 @@ def broker_of(settings: Settings) -> BrokerAddress:
 
 
 async def serve(settings: Settings) -> None:
-    """Run the agent until SIGINT or SIGTERM. Raises `Unavailable("already_running")`."""
-    with alone(settings.data_path):
+    """Run the agent until SIGINT or SIGTERM. Raises `Unavailable("already_running")`.
+
+    A medium that takes nothing is waited for, visibly; a safe start is followed by one with
+    drivers after a while. Every other failure ends the program, and the service manager starts it.
+    """
+    folder = settings.data_path
+    ended = asyncio.Event()
+    again = True
+    while again:
         try:
-            await _serve(settings)
+            with alone(folder):
+                again = await _serve_once(settings, ended)
         except Exception as error:
             if is_broken(error):
-                settings.data_path.joinpath(SUSPECT).touch()
-            raise
+                with contextlib.suppress(OSError):
+                    folder.joinpath(SUSPECT).touch()
+            reason = storage_trouble(error, folder)
+            if not reason:
+                raise
+            starts.finish(folder)  # it waits, ready to refuse: no start that broke off
+            _on_signals(ended.set)
+            again = await wait_for_storage(
+                settings, reason, ended, partial(start_scanners, settings)
+            )
 
 
-async def _serve(settings: Settings) -> None:
+def _on_signals(call: Callable[[], None]) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, call)
+
+
+async def _serve_once(settings: Settings, ended: asyncio.Event) -> bool:
+    """One run over open journals; True when the drivers are to be tried again after a safe one."""
+    raw = SystemClock()
+    record = starts.begin(settings.data_path, boot_id())
+    clock = FlooredClock(raw, clock_floor(settings, raw.now()), RELEASED_MS)
+    box = Box(clock, start.reason_zh(record) if record is not None else "")
+    if record is not None:
+        log.error("agent.safe_mode unfinished=%d", record.total)
+    journals: dict[str, ThreadJournal] = {}
+    try:
+        for stream in STREAMS:
+            core = open_core(settings, stream, clock.now())
+            journals[stream] = ThreadJournal(core, connector(journal_path(settings, stream)), clock)
+        settings.data_path.joinpath(SUSPECT).unlink(missing_ok=True)
+        for journal in journals.values():
+            journal.start(asyncio.get_running_loop())
+        with ThreadPoolExecutor(1, thread_name_prefix="labels") as drawer:
+            ports = _ports(settings, clock, box, journals, drawer)
+            agent = Agent(plan_of(settings), ports)
+            await _run_all(settings, agent, box, journals, ended)
+    finally:
+        for journal in journals.values():
+            await journal.stop()
+    return bool(box.safe_zh) and not ended.is_set()
+
+
+def _ports(
+    settings: Settings,
+    clock: FlooredClock,
+    box: Box,
+    journals: dict[str, ThreadJournal],
+    drawer: ThreadPoolExecutor,
+) -> Ports:
+    printers, makers = all_printers(settings, box, drawer)
     loop = asyncio.get_running_loop()
-    clock = SystemClock()
-    address = broker_of(settings)
-    cores = {stream: open_core(settings, stream, clock.now()) for stream in STREAMS}
-    settings.data_path.joinpath(SUSPECT).unlink(missing_ok=True)
-    journals = {
-        stream: ThreadJournal(core, connector(journal_path(settings, stream)), clock)
-        for stream, core in cores.items()
-    }
-    for journal in journals.values():
-        journal.start(loop)
-    renderer = labels.load()
-    presses = {printer.name: press_of(printer, renderer) for printer in settings.printers}
-    makers: Mapping[str, LabelMaker] = dict(presses)
-    with ThreadPoolExecutor(1, thread_name_prefix="labels") as drawer:
 
-        def run_blocking(work: Callable[[], bytes]) -> Awaitable[bytes]:
-            return loop.run_in_executor(drawer, work)
+    def run_blocking(work: Callable[[], bytes]) -> Awaitable[bytes]:
+        return loop.run_in_executor(drawer, work)
 
-        ports = Ports(
-            clock=clock,
-            ids=SystemIds(),
-            link=MqttLink(address),
-            journals=journals,
-            printers={printer.name: printer_of(printer) for printer in settings.printers},
-            makers=makers,
-            run_blocking=run_blocking,
-            boot_id=boot_id(),
-        )
-        agent = Agent(plan_of(settings), ports)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, agent.stop)
-        for press in presses.values():
-            drawer.submit(press.warm)
-        try:
-            await _run_all(settings, agent)
-        finally:
-            for journal in journals.values():
-                await journal.stop()
+    return Ports(
+        clock=clock,
+        ids=SystemIds(),
+        link=MqttLink(_broker(settings, box)),
+        journals=dict(journals),
+        printers=printers,
+        makers=makers,
+        run_blocking=run_blocking,
+        boot_id=boot_id(),
+        told_time=clock.told,
+        health=box.health,
+    )
 
 
-async def _run_all(settings: Settings, agent: Agent) -> None:
+def _broker(settings: Settings, box: Box) -> BrokerAddress:
+    """In safe mode a password file that cannot be read is shown; the floor works without a line."""
+    try:
+        return broker_of(settings)
+    except PacklineError as error:
+        if not box.safe_zh:
+            raise
+        box.drivers["broker"] = error.zh
+        return broker_of(msgspec.structs.replace(settings, mqtt_password_file=""))
+
+
+async def _run_all(
+    settings: Settings,
+    agent: Agent,
+    box: Box,
+    journals: dict[str, ThreadJournal],
+    ended: asyncio.Event,
+) -> None:
     """The agent with its scanners and its page; whatever fails ends all of it."""
-    scanners = [scanner_of(one, agent) for one in settings.scanners]
+
+    def end() -> None:
+        ended.set()
+        agent.stop()
+
+    _on_signals(end)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(agent.run())
         await _ready_or_over(agent, running)
-        for scanner in scanners:
-            scanner.start()
+        scanners = start_scanners(settings, agent, box) if agent.ready.is_set() else []
         page = group.create_task(show_page(settings, agent)) if settings.page_enabled else None
-        tell_service_manager("READY=1")
-        beating = group.create_task(beat())
+        if agent.ready.is_set():
+            _ready(settings, box)
+        beating = group.create_task(beat(_pulses(journals, scanners)))
+        retry = _retry_later(settings, agent) if box.safe_zh else None
         try:
             await asyncio.wait({running})
         finally:
             for scanner in scanners:
                 await asyncio.to_thread(scanner.stop)
             beating.cancel()
+            if retry is not None:
+                retry.cancel()
             if page is not None:
                 page.cancel()
+
+
+def _ready(settings: Settings, box: Box) -> None:
+    if box.safe_zh:
+        starts.stay_safe(settings.data_path)
+    else:
+        starts.finish(settings.data_path)
+    tell_service_manager(f"READY=1\nSTATUS={'安全模式' if box.safe_zh else '正常'}")
+
+
+def _retry_later(settings: Settings, agent: Agent) -> asyncio.TimerHandle:
+    """A box nobody looks at leaves safe mode for one try."""
+
+    def retry() -> None:
+        starts.try_again(settings.data_path)
+        agent.stop()
+
+    return asyncio.get_running_loop().call_later(start.RETRY_S, retry)
+
+
+def _pulses(journals: dict[str, ThreadJournal], scanners: list[Scanner]) -> dict[str, Pulse]:
+    """Every thread that must come back: journal writers, and scanners' readers that can tell."""
+    pulses: dict[str, Pulse] = {
+        f"journal {stream}": journal.stuck_ms for stream, journal in journals.items()
+    }
+    for number, scanner in enumerate(scanners):
+        stuck_ms = getattr(scanner, "stuck_ms", None)
+        if stuck_ms is not None:
+            pulses[f"scanner {number}"] = stuck_ms
+    return pulses
 
 
 async def _ready_or_over(agent: Agent, running: asyncio.Task[None]) -> None:

@@ -23,9 +23,14 @@ Work = Callable[[Tx], Any]
 Result = tuple[Any, Exception | None]
 
 FULL_SHARE = 0.95
+PAGE_BYTES = 4096
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-INC_STEP = 1 << 20
-"""Connections of one boot before incarnation numbers of two boots could meet."""
+INC_STEP = 256
+"""Incarnation numbers set aside at a time; upkeep sets more aside long before they are used up.
+
+Small, so that a program that crashes at every start does not run ahead of the wall clock: a wiped
+card begins at the wall clock, and below what the core has seen nobody would listen to it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,19 @@ class Position:
     epoch_no: int
     epoch: str
     last: int
+
+
+def set_inc_aside(tx: Tx, inc: int) -> None:
+    """Numbers of this boot's connections up to `inc` + `INC_STEP` are not used by the next."""
+    meta.put(tx.db, "inc", inc + INC_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much the medium can still take, and the share kept for what must be said when full."""
+
+    free_bytes: Callable[[], int]
+    reserve_bytes: int
 
 
 class JournalCore:
@@ -47,6 +65,7 @@ class JournalCore:
         stream: str,
         new_epoch: Callable[[], str],
         quota_bytes: int = 4_000_000_000,
+        room: Room | None = None,
     ) -> None:
         assert stream in ("floor", "telemetry")
         self.agent = agent
@@ -54,7 +73,10 @@ class JournalCore:
         self.boot = 0
         self.inc_base = 0
         self.full = False
+        self.failing = ""
+        """What the last commit failed of, "" after one that worked."""
         self.used_bytes = 0
+        self._room = room
         self._connect = connect
         self._new_epoch = new_epoch
         self._quota_bytes = quota_bytes
@@ -80,8 +102,8 @@ class JournalCore:
         self.boot = meta.number(self._db, "boot") + 1
         meta.put(self._db, "boot", self.boot)
         # The wall clock keeps a wiped card's incarnation above what the broker has seen.
-        self.inc_base = max(meta.number(self._db, "inc") + INC_STEP, now.wall_ms)
-        meta.put(self._db, "inc", self.inc_base)
+        self.inc_base = max(meta.number(self._db, "inc") + 1, now.wall_ms)
+        meta.put(self._db, "inc", self.inc_base + INC_STEP)
         self._db.execute("COMMIT")
         self._load()
         if self._head.epoch_no == 0:
@@ -106,6 +128,7 @@ class JournalCore:
             tx.finish()
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
+            self.failing = str(error) or "error"
             self._roll_back()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
                 raise
@@ -115,6 +138,7 @@ class JournalCore:
             failed.__cause__ = error
             return [(None, failed)] * len(works)
         self._head = tx.head
+        self.failing = ""
         self._publish()
         if tx.scrub:
             self._scrub()
@@ -154,7 +178,17 @@ class JournalCore:
         self.position = Position(head.epoch_no, head.epoch, head.last)
         with contextlib.suppress(sqlite3.Error):  # what was committed is no failure any more
             self.used_bytes = tables.used_bytes(self.db)
-        self.full = self.used_bytes >= self._quota_bytes * FULL_SHARE
+            self.full = self._short() or self.used_bytes >= self._quota_bytes * FULL_SHARE
+
+    def _short(self) -> bool:
+        """Whether the medium has no more room than the reserve, free pages of the file counted."""
+        if self._room is None:
+            return False
+        lacking = self._room.reserve_bytes - self._room.free_bytes()
+        if lacking <= 0:
+            return False
+        free_pages = int(self.db.execute("PRAGMA freelist_count").fetchone()[0])
+        return free_pages * PAGE_BYTES < lacking
 
     @staticmethod
     def _only(results: list[Result]) -> None:

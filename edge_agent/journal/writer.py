@@ -44,6 +44,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def failing(self) -> str:
+        """What the last commit failed of; "" while the medium takes what is written."""
+        ...
+
+    @property
     def used_bytes(self) -> int: ...
 
     async def write(self, work: Callable[[Tx], T]) -> T:
@@ -79,6 +84,10 @@ class InlineJournal:
         return self.core.full
 
     @property
+    def failing(self) -> str:
+        return self.core.failing
+
+    @property
     def used_bytes(self) -> int:
         return self.core.used_bytes
 
@@ -108,6 +117,8 @@ class ThreadJournal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader = connect()
         self._thread: threading.Thread | None = None
+        self._busy_since_ms: int | None = None
+        self._died_ms = 0
 
     @property
     def position(self) -> Position:
@@ -126,8 +137,22 @@ class ThreadJournal:
         return self._core.full
 
     @property
+    def failing(self) -> str:
+        return self._core.failing
+
+    @property
     def used_bytes(self) -> int:
         return self._core.used_bytes
+
+    def stuck_ms(self) -> int:
+        """For how long the thread has been at one group (CLOCK_BOOTTIME ms), 0 while it waits.
+
+        A thread that has died counts from when that was first seen.
+        """
+        since = self._busy_since_ms
+        if since is None and self._thread is not None and not self._thread.is_alive():
+            since = self._died_ms = self._died_ms or self._clock.now().mono_ms
+        return 0 if since is None else max(0, self._clock.now().mono_ms - since)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to write; results are given back on `loop`."""
@@ -172,7 +197,9 @@ class ThreadJournal:
                 else:
                     group.append(found)
             if group:
+                self._busy_since_ms = self._clock.now().mono_ms
                 self._write_group(group)
+                self._busy_since_ms = None
 
     def _write_group(self, group: list[_Waiting]) -> None:
         assert self._loop is not None

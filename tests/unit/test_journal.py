@@ -97,7 +97,7 @@ def test_a_restart_goes_on_where_the_file_ends(tmp_path: Path) -> None:
     boot, inc = floor.core.boot, floor.core.inc_base
     floor.restart()
     assert floor.core.boot == boot + 1
-    assert floor.core.inc_base > inc + 1_000_000
+    assert floor.core.inc_base > inc
     assert floor.write(pick) == 3
     assert [event.b for event in floor.events()] == [1, 1, 2]
 
