@@ -7,7 +7,7 @@ PY := .venv/bin/python
 SEEDS ?= 5
 SEED ?=
 PYTEST_FLAGS ?=
-SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs tests benchmarks tools
+SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs installation tests benchmarks tools
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, QueuePool
 
 from cloud_core import logs
 from cloud_core.bootstrap.chosen import build
+from cloud_core.bootstrap.heartbeat import beat, tell_service_manager
 from cloud_core.bootstrap.wiring import Wired
 from cloud_core.channels.write_back import HttpWriteBack
 from cloud_core.committer import Committer
@@ -105,10 +106,19 @@ async def serve(settings: Settings, ready: Callable[[str], None] | None = None) 
             _log.info("core.started", host=host, port=port, database=wired.engine.url.database)
             if ready is not None:
                 ready(f"http://{host}:{port}")
-            await server.serve(sockets=[listener])
+            beating = asyncio.create_task(beat(lambda: _writes(wired)))
+            tell_service_manager("READY=1")
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                beating.cancel()
     finally:
         if lock is not None:
             lock.release()
+
+
+def _writes(wired: Wired) -> bool:
+    return not isinstance(wired.committer, Committer) or wired.committer.alive
 
 
 def calm_collector() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_core.cli import data, people, rules, running, stock, watching
+from cloud_core.cli import data, people, rules, running, service, stock, watching
 from cloud_core.cli.root import root
 
 
@@ -14,4 +14,5 @@ def main() -> None:
     rules.register(root)
     watching.register(root)
     stock.register(root)
+    service.register(root)
     root(prog_name="cloud-core")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_agent.cli import journal, printer, running
+from edge_agent.cli import journal, printer, running, service
 from edge_agent.cli.root import root
 
-VERBS = (running, printer, journal)
+VERBS = (running, printer, journal, service)
 """Modules whose commands hang themselves under `root` when they are imported."""
 
 
