@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from edge_agent.domain.label import LabelFields
+from edge_agent.domain.label import PaperFields
 from edge_agent.domain.moment import Now
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
 
@@ -128,17 +128,56 @@ class Printer(Protocol):
     async def close(self) -> None: ...
 
 
+class PrinterWire(Protocol):
+    """How bytes get to one printer, never blocking. Real: TCP, `/dev/usb/lp*`, serial.
+
+    Writes nothing by itself: every byte is the owner's (`printers.owner`), who counts them.
+    """
+
+    async def open(self) -> bool:
+        """Connect afresh; False when nobody is there. Raises nothing but cancellation."""
+        ...
+
+    def is_open(self) -> bool:
+        """Whether the line still stands; looks, does not read."""
+        ...
+
+    def fileno(self) -> int:
+        """For waiting until something can be read or written."""
+        ...
+
+    def write(self, data: memoryview) -> int:
+        """Bytes taken. Raises `BlockingIOError` when none fit now, `OSError` at the line's end."""
+        ...
+
+    def read(self) -> bytes:
+        """At least one byte. Raises `BlockingIOError` when there is none, `OSError` at the end."""
+        ...
+
+    def unsent(self) -> int:
+        """Bytes taken that are known not to have reached the printer; 0 where nobody can tell."""
+        ...
+
+    async def port_status(self) -> PrinterStatus | None:
+        """What the port itself says without any language (USB: paper, error); None = nothing."""
+        ...
+
+    def close(self, *, clean: bool = True) -> None:
+        """Let go. Not `clean`: half a label may be inside, throw it away where the port can."""
+        ...
+
+
 class LabelMaker(Protocol):
     """Fields into the bytes of one printer. Real: drawing and a printer language; simulated: none.
 
     Both calls are CPU work of about 10 ms and belong to the printer's worker.
     """
 
-    def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
+    def framed(self, fields: PaperFields, job_tag: str = "") -> bytes:
         """One whole label in the printer's language. Raises `Rejected` naming a bad field."""
         ...
 
-    def preview_png(self, fields: LabelFields) -> bytes:
+    def preview_png(self, fields: PaperFields) -> bytes:
         """The same picture as a PNG file."""
         ...
 

@@ -26,13 +26,19 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$(?!\n)")]
 
 
 class PrinterSetting(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[printers]]`: one label printer on the network."""
+    """`[[printers]]`: one printer: `host` (network) or `device` (`/dev/usb/lp0`, `usb:1-1.2`).
+
+    A `device` with `baud` is a serial port. `templates`: papers beside the ones of the same stock.
+    """
 
     name: Name
-    host: str
+    host: str = ""
     port: Port = 0
+    device: Annotated[str, Meta(max_length=200)] = ""
+    baud: Annotated[int, Meta(ge=0, le=921_600)] = 0
     profile: str = "tspl-203"
     template: str = "waybill-100x150"
+    templates: tuple[str, ...] = ()
 
 
 class ScannerSetting(Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,7 +119,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     stations: tuple[StationSetting, ...] = ()
     """工位：`id`、`printer`。Benches."""
     printers: tuple[PrinterSetting, ...] = ()
-    """打印机：`name`、`host`、`port`（0 = 机型默认）、`profile`、`template`。Label printers."""
+    """打印机：`name`、`host` + `port` 或 `device` (+ `baud`)、`profile`、`template`。Printers."""
     scanners: tuple[ScannerSetting, ...] = ()
     """串口扫描枪：`source`、`station`、`path`、`baud`、`suffix`、`prefix`。Wired scanners."""
 
@@ -182,6 +188,13 @@ def _check_names(settings: Settings) -> None:
     for field, names in (("printers", printers), ("stations", stations), ("scanners", sources)):
         if len(set(names)) != len(names):
             raise _invalid(field, f"{field} 里有重复的名称", f"a name stands twice in {field}")
+    for printer in settings.printers:
+        if bool(printer.host) == bool(printer.device):
+            raise _invalid(
+                "printers",
+                f"打印机 {printer.name} 要写 host 或 device 之一",
+                f"printer {printer.name} needs either host or device",
+            )
     for station in settings.stations:
         if station.printer and station.printer not in printers:
             raise _invalid("stations", f"工位 {station.id} 的打印机不存在", "unknown printer")

@@ -7,7 +7,7 @@ import functools
 from edge_agent import doctor, labels
 from edge_agent.bootstrap.chance import SystemClock
 from edge_agent.bootstrap.journals import is_running, is_whole, journal_path
-from edge_agent.bootstrap.printers import press_of, printer_of
+from edge_agent.bootstrap.printers import papers_of, printer_of
 from edge_agent.bootstrap.serving import broker_of
 from edge_agent.settings import Settings
 from protocols.topics import STREAMS
@@ -24,9 +24,7 @@ def examined(settings: Settings) -> doctor.Patient:
         page=(settings.page_host, settings.page_port) if settings.page_enabled else None,
         scanners=tuple((one.source, one.path) for one in settings.scanners),
         printers=tuple((one.name, functools.partial(printer_of, one)) for one in settings.printers),
-        draw=lambda: [
-            press_of(one, labels.load()).framed(labels.SAMPLE) for one in settings.printers
-        ],
+        draw=lambda: [papers_of(one, labels.load()) for one in settings.printers],
         now=SystemClock().now(),
         running=is_running(settings.data_path),
     )

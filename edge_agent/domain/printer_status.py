@@ -44,11 +44,15 @@ class StatusProbe:
     """How to ask one printer language for its status.
 
     `parse` takes every byte received since the question and returns None while the answer is
-    incomplete; garbage becomes an `UNKNOWN` status, never a guess.
+    incomplete; garbage becomes an `UNKNOWN` status, never a guess. `shows_end`: an idle answer
+    after the last byte proves that the label is finished. `echo` gives the bytes the printer sends
+    by itself when it has finished a framed label (b"" = none asked for): the better proof.
     """
 
     query: bytes
     parse: Callable[[bytes], PrinterStatus | None]
+    shows_end: bool = True
+    echo: Callable[[bytes], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

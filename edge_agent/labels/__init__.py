@@ -1,5 +1,5 @@
-"""Draws waybills. `load()` once per process, then `Renderer.render(template, fields)`,
-or a `LabelPress` that also frames the picture for one printer.
+"""Draws waybills, tickets and slips. `load()` once per process, then `Renderer.render(...)`, or a
+`LabelPress` that also frames the picture for one printer.
 
 Importing this package is cheap: Pillow and segno come in with the first label. Nothing here knows
 printers, jobs or the journal.
@@ -8,12 +8,14 @@ printers, jobs or the journal.
 from __future__ import annotations
 
 from edge_agent.labels.draw import Renderer
-from edge_agent.labels.fonts import FontBook, find_font
-from edge_agent.labels.press import SAMPLE, LabelPress
+from edge_agent.labels.fonts import FontBook, find_fallbacks, find_font
+from edge_agent.labels.press import LabelPress
+from edge_agent.labels.samples import SAMPLE, SAMPLES
 from edge_agent.labels.template import Template, parse_template, read_template
 
 __all__ = [
     "SAMPLE",
+    "SAMPLES",
     "LabelPress",
     "Renderer",
     "Template",
@@ -28,4 +30,5 @@ def load(regular_font: str = "", bold_font: str = "") -> Renderer:
 
     Raises `Unavailable` (code `label_font`) with the fix in Chinese when there is no font.
     """
-    return Renderer(FontBook(find_font(False, regular_font), find_font(True, bold_font)))
+    fonts = find_font(False, regular_font), find_font(True, bold_font)
+    return Renderer(FontBook(*fonts, find_fallbacks()))

@@ -1,4 +1,4 @@
-"""Draws one label to a 1-bit picture: the same picture is printed, previewed and tested.
+"""Draws one paper to a 1-bit picture: the same picture is printed, previewed and tested.
 
 Takes a checked template and masked fields, gives back dots. Knows no printer and no job.
 """
@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edge_agent.domain.label import LabelFields, LabelLine, assert_masked, clean, text_values
+from edge_agent.domain.label import (
+    DrawnFields,
+    LabelLine,
+    assert_masked,
+    clean,
+    rows,
+    text_values,
+)
 from edge_agent.labels import code128
 from edge_agent.labels.fonts import FontBook
 from edge_agent.labels.layout import MISSING_EM, Block, fit
@@ -23,6 +30,7 @@ from edge_agent.labels.template import (
     Template,
     TextBox,
     fill,
+    first_place,
 )
 from protocols.errors import Rejected
 
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 BLACK, WHITE = 0, 1
 ASCENT_EM = 0.88
 QR_QUIET_MODULES = 4
+TRIM_MARGIN_MM = 3
 
 
 class Renderer:
@@ -40,14 +49,18 @@ class Renderer:
     def __init__(self, fonts: FontBook) -> None:
         self._fonts = fonts
 
-    def render(self, template: Template, fields: LabelFields, dpi: int = 203) -> Image:
-        """Picture of one label, mode "1", 0 = black; 800 x 1200 for 100 x 150 mm at 203 dpi.
+    def render(self, template: Template, fields: DrawnFields, dpi: int = 203) -> Image:
+        """Picture of one paper, mode "1", 0 = black; 800 x 1200 for 100 x 150 mm at 203 dpi.
 
-        Deterministic. Raises `Rejected` if the receiver is not masked, a barcode does not fit at
-        3 dots a module, or `dpi` is not 203, 300 or 600.
+        Deterministic. Raises `Rejected` if a person is not masked, a barcode does not fit at
+        3 dots a module, the template is for another kind, or `dpi` is not 203, 300 or 600.
         """
         from PIL import Image, ImageDraw
 
+        if fields.kind != template.kind:
+            raise Rejected(
+                "label_kind", "模板与单据种类不符", "template kind differs", field="kind"
+            )
         assert_masked(fields)
         if dpi not in DOTS_PER_MM:
             raise Rejected("label_dpi", "不支持的打印精度", "unsupported dpi", field="dpi")
@@ -55,14 +68,33 @@ class Renderer:
         image = Image.new("1", (template.width_mm * dots, template.height_mm * dots), WHITE)
         canvas = _Canvas(image, ImageDraw.Draw(image), self._fonts, dots)
         values = text_values(fields)
+        table = rows(fields)
         try:
             for box in template.boxes:
                 when = getattr(box, "when", "")
                 if not when or values[when]:
-                    canvas.draw(box, values, fields.lines)
+                    canvas.draw(box, values, table)
         finally:
             self._fonts.rest()
-        return image
+        return _trimmed(image, TRIM_MARGIN_MM * dots) if template.trim else image
+
+    def missing(self, fields: DrawnFields) -> dict[str, str]:
+        """Field -> its characters that no font has; they would print as their code points."""
+        texts = text_values(fields)
+        for line in rows(fields):
+            texts["lines"] = texts.get("lines", "") + clean(line.sku + line.name)
+        return {
+            name: "".join(gone)
+            for name, text in texts.items()
+            if (gone := sorted({char for char in text if self._fonts.advance(False, char) < 0}))
+        }
+
+
+def _trimmed(image: Image, margin: int) -> Image:
+    """Cut below the last ink, so that a short slip wastes no paper."""
+    ink = image.point(lambda dot: 255 - dot).getbbox()
+    bottom = min(image.size[1], (ink[3] if ink else 0) + margin)
+    return image.crop((0, 0, image.size[0], bottom))
 
 
 class _Canvas:
@@ -165,7 +197,7 @@ class _Canvas:
                 "barcode_too_long",
                 f"条码放不下: 需要 {total * box.module_dots} 点, 只有 {room} 点",
                 "barcode does not fit",
-                field="waybill",
+                field=first_place(box.text) or "barcode",
             )
         x = self._at(box.x) + (room - sum(bars) * module) // 2
         top, bottom = self._at(box.y), self._at(box.y + box.h) - 1
@@ -182,7 +214,10 @@ class _Canvas:
         module = room // (len(matrix) + 2 * QR_QUIET_MODULES)
         if module < 2:
             raise Rejected(
-                "qr_too_long", "二维码内容太长", "QR text too long", field="tracking_url"
+                "qr_too_long",
+                "二维码内容太长",
+                "QR text too long",
+                field=first_place(box.text) or "qr",
             )
         spare = (room - len(matrix) * module) // 2
         left, top = self._at(box.x) + spare, self._at(box.y) + spare
@@ -211,22 +246,29 @@ class _Canvas:
         self._pen.rounded_rectangle(area, radius, fill=inner, outline=BLACK, width=width)
 
     def _table(self, box: TableBox, lines: tuple[LabelLine, ...]) -> None:
-        rows = int(box.h / box.row_mm + 1e-6) - 1
-        shown = lines if len(lines) <= rows else lines[: rows - 1]
-        self._row(box, 0, {column.field: column.title for column in box.columns}, head=True)
-        for place, line in enumerate(shown, start=1):
+        top = 1 if box.head else 0
+        room = int(box.h / box.row_mm + 1e-6) - top
+        shown = lines if len(lines) <= room else lines[: room - 1]
+        if box.head:
+            self._row(box, 0, {column.field: column.title for column in box.columns}, head=True)
+        for place, line in enumerate(shown):
             cells = {
-                "no": str(place),
+                "no": str(place + 1),
                 "sku": clean(line.sku),
                 "name": clean(line.name),
-                "qty": f"×{line.qty}",
+                "qty": f"×{line.qty}" if line.qty else "",
+                "serial": clean(", ".join(line.serials)),
             }
-            self._row(box, place, cells)
+            self._row(box, place + top, cells)
         hidden = lines[len(shown) :]
         if hidden:
             pieces = sum(line.qty for line in hidden)
-            more = f"另有 {len(hidden)} 种 {pieces} 件, 见拣货单"
-            self._row(box, len(shown) + 1, {"name": more})
+            more = (
+                f"另有 {len(hidden)} 种 {pieces} 件, 见拣货单"
+                if pieces
+                else f"另有 {len(hidden)} 行"
+            )
+            self._row(box, len(shown) + top, {"name": more})
 
     def _row(self, box: TableBox, row: int, cells: dict[str, str], head: bool = False) -> None:
         x = box.x
@@ -241,6 +283,7 @@ class _Canvas:
                 min_mm=box.min_mm,
                 bold=column.bold and not head,
                 align=column.align,
+                lines=1 if head else column.lines,
             )
             self._text_box(cell, cells.get(column.field, ""))
             x += column.w

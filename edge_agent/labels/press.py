@@ -1,4 +1,4 @@
-"""Fields in, printer bytes out: one template, one resolution, one printer language.
+"""Fields in, printer bytes out: one printer's templates, resolution and language.
 
 Implements `ports.LabelMaker`. The language is a function handed in by bootstrap, so that drawing
 never knows which printer stands behind it.
@@ -7,11 +7,15 @@ never knows which printer stands behind it.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.domain.label import LabelFields, LabelLine
+from edge_agent.domain.label import PaperFields, PictureFields, RawFields
 from edge_agent.labels.draw import Renderer
-from edge_agent.labels.template import Template
+from edge_agent.labels.picture import opened
+from edge_agent.labels.samples import SAMPLES
+from edge_agent.labels.template import DOTS_PER_MM, Template
+from protocols.errors import Rejected
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,51 +30,94 @@ class Framing(Protocol):
 
 
 class LabelPress:
-    """One printer's labels. Not thread-safe: it shares the renderer's caches."""
+    """One printer's papers. Not thread-safe: it shares the renderer's caches.
+
+    The first template gives the size of the stock. `raw` passes on finished bytes of `language`;
+    `width_dots` is what the print head reaches (0 = not known).
+    """
 
     def __init__(
-        self, renderer: Renderer, template: Template, framing: Framing, dpi: int = 203
+        self,
+        renderer: Renderer,
+        templates: Template | Sequence[Template],
+        framing: Framing,
+        dpi: int = 203,
+        *,
+        language: str = "",
+        raw: Callable[[bytes], bytes] | None = None,
+        width_dots: int = 0,
     ) -> None:
+        given = (templates,) if isinstance(templates, Template) else tuple(templates)
         self._renderer = renderer
-        self._template = template
+        self._stock = given[0]
+        self._templates = {template.kind: template for template in reversed(given)}
         self._framing = framing
         self._dpi = dpi
+        self._language = language
+        self._raw = raw
+        self._width_dots = width_dots
 
-    def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of paper this printer has a template for."""
+        return tuple(sorted(self._templates))
+
+    def framed(self, fields: PaperFields, job_tag: str = "") -> bytes:
         """See `ports.LabelMaker.framed`."""
-        image = self._renderer.render(self._template, fields, self._dpi)
-        size = self._template.width_mm, self._template.height_mm
+        if isinstance(fields, RawFields):
+            return self._passed_on(fields)
+        image = self.drawn(fields)
+        if self._width_dots and image.size[0] > self._width_dots:
+            raise Rejected(
+                "print_too_wide",
+                f"图宽 {image.size[0]} 点, 打印头只有 {self._width_dots} 点",
+                "picture is wider than the print head",
+                field="image",
+            )
+        dots = DOTS_PER_MM[self._dpi]
+        size = -(-image.size[0] // dots), -(-image.size[1] // dots)
         return self._framing(image, *size, job_tag=job_tag)
 
-    def preview_png(self, fields: LabelFields) -> bytes:
+    def drawn(self, fields: PaperFields) -> Image:
+        """The picture, mode "1". Raises `Rejected` for a kind without template or a bad picture."""
+        if isinstance(fields, RawFields):
+            raise Rejected(
+                "label_raw", "原始打印数据没有预览图", "raw has no picture", field="data"
+            )
+        if isinstance(fields, PictureFields):
+            dots = DOTS_PER_MM[self._dpi]
+            room = self._stock.width_mm * dots, self._stock.height_mm * dots
+            return opened(fields.png, *room)
+        template = self._templates.get(fields.kind)
+        if template is None:
+            raise Rejected(
+                "label_no_template",
+                f"这台打印机没有“{fields.kind}”的模板",
+                "this printer has no template for it",
+                field="kind",
+            )
+        return self._renderer.render(template, fields, self._dpi)
+
+    def preview_png(self, fields: PaperFields) -> bytes:
         """See `ports.LabelMaker.preview_png`."""
         file = io.BytesIO()
-        self._renderer.render(self._template, fields, self._dpi).save(file, "PNG")
+        self.drawn(fields).save(file, "PNG")
         return file.getvalue()
+
+    def sample(self) -> bytes:
+        """The stock's own kind of paper, framed, saying nothing about anybody."""
+        return self.framed(SAMPLES[self._stock.kind], "TEST")
 
     def warm(self) -> None:
         """Load Pillow, the fonts and the usual glyphs before the first real label (~130 ms)."""
-        self._renderer.render(self._template, SAMPLE, self._dpi)
+        self._renderer.render(self._stock, SAMPLES[self._stock.kind], self._dpi)
 
-
-SAMPLE = LabelFields(
-    waybill="TEST0000000001",
-    carrier_name="测试承运",
-    sort_code="000-000-00 000",
-    bag_name="测试集包地",
-    receiver_name_masked="测*",
-    receiver_phone_masked="100******00",
-    receiver_address_masked="北京上海浙江江苏广东省市区县镇街道路弄号楼单元室测试一二三四五六七八九十*****",
-    sender_name="测试仓",
-    sender_phone="100******00",
-    sender_address="测试省测试市测试区测试路 1 号",
-    order_id="DB0000TEST0000",
-    native_order_id="TEST-0123456789",
-    lines=(LabelLine("TEST-01", "测试商品", 1),),
-    created="2000-01-01 00:00",
-    warehouse="测试仓",
-    station="1 号台",
-    tracking_url="https://example.test/t/0123456789",
-    weight="0.00 kg",
-)
-"""A label that says nothing about anybody: test print, warm-up and template check."""
+    def _passed_on(self, fields: RawFields) -> bytes:
+        if self._raw is None or fields.language != self._language:
+            raise Rejected(
+                "print_raw_language",
+                f"打印数据是 {fields.language}, 这台打印机用 {self._language or '别的语言'}",
+                "raw data of another language",
+                field="language",
+            )
+        return self._raw(fields.data)

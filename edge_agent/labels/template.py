@@ -13,7 +13,7 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from edge_agent.domain.label import COMPUTED_FIELDS, TEXT_FIELDS
+from edge_agent.domain.label import COMPUTED_FIELDS, TEXT_FIELDS_OF
 from protocols.errors import Rejected
 
 MIN_MODULE_DOTS = 3
@@ -23,7 +23,7 @@ DOTS_PER_MM = {203: 8, 300: 12, 600: 24}
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _ALIGNS = ("left", "center", "right")
 _VALIGNS = ("top", "middle", "bottom")
-_COLUMNS = ("no", "sku", "name", "qty")
+_COLUMNS = ("no", "sku", "name", "qty", "serial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +104,22 @@ class RectBox:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A table column: `field` is no, sku, name or qty; `w` in mm."""
+    """A table column: `field` is no, sku, name, qty or serial; `w` in mm; wraps to `lines`."""
 
     field: str
     title: str
     w: float
     align: str = "left"
     bold: bool = False
+    lines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class TableBox:
-    """The goods: a head row and as many rows as fit; the rest is counted in a last row."""
+    """The goods: a head row and as many rows as fit; the rest is counted in a last row.
+
+    `head = false` leaves the head row out (slips of text lines).
+    """
 
     x: float
     y: float
@@ -125,6 +129,7 @@ class TableBox:
     size_mm: float
     columns: tuple[Column, ...]
     min_mm: float = 2.25
+    head: bool = True
 
 
 Box = TextBox | BarcodeBox | QrBox | LineBox | RectBox | TableBox
@@ -140,12 +145,18 @@ _KINDS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A checked layout. Sizes are whole millimetres so that they can be told to a printer."""
+    """A checked layout. Sizes are whole millimetres so that they can be told to a printer.
+
+    `kind` is the paper whose fields it may name; `trim` ends the paper below the last ink
+    (continuous rolls).
+    """
 
     name: str
     width_mm: int
     height_mm: int
     boxes: tuple[Box, ...]
+    kind: str = "waybill"
+    trim: bool = False
 
 
 def read_template(path: Path) -> Template:
@@ -162,9 +173,14 @@ def parse_template(toml_text: str) -> Template:
         data = tomllib.loads(toml_text)
     except tomllib.TOMLDecodeError as broken:
         raise _bad(f"模板不是合法的 TOML: {broken}", "template") from broken
-    unknown = set(data) - {"name", "width_mm", "height_mm", "box"}
+    unknown = set(data) - {"name", "kind", "trim", "width_mm", "height_mm", "box"}
     if unknown:
         raise _bad("模板有不认识的键", sorted(unknown)[0])
+    kind, trim = data.get("kind", "waybill"), data.get("trim", False)
+    if kind not in TEXT_FIELDS_OF:
+        raise _bad("不认识的纸张种类", "kind")
+    if not isinstance(trim, bool):
+        raise _bad("类型不对", "trim")
     width, height = data.get("width_mm"), data.get("height_mm")
     if not (isinstance(width, int) and isinstance(height, int) and 0 < width <= MAX_MM):
         raise _bad("模板缺少整毫米的宽高", "width_mm")
@@ -174,10 +190,16 @@ def parse_template(toml_text: str) -> Template:
     if not isinstance(raw_boxes, list) or not 0 < len(raw_boxes) <= MAX_BOXES:
         raise _bad(f"模板要有 1 到 {MAX_BOXES} 个框", "box")
     boxes = tuple(_box(raw, f"box[{place}]") for place, raw in enumerate(raw_boxes))
-    template = Template(str(data.get("name", "")), width, height, boxes)
+    template = Template(str(data.get("name", "")), width, height, boxes, kind, trim)
     for place, box in enumerate(boxes):
         _lint(template, box, f"box[{place}]")
     return template
+
+
+def first_place(text: str) -> str:
+    """The first field a template text names, "" if it names none."""
+    found = _PLACE.search(text)
+    return found.group(1) if found else ""
 
 
 def fill(text: str, values: dict[str, str]) -> str:
@@ -225,8 +247,10 @@ def _lint(template: Template, box: Box, where: str) -> None:
     if min(box.x, box.y) < 0 or right > template.width_mm or bottom > template.height_mm:
         raise _bad("框超出了纸面", where)
     names = _PLACE.findall(getattr(box, "text", ""))
-    for name in (*names, getattr(box, "when", "") or "waybill"):
-        if name not in TEXT_FIELDS and name not in COMPUTED_FIELDS:
+    if when := getattr(box, "when", ""):
+        names.append(when)
+    for name in names:
+        if name not in TEXT_FIELDS_OF[template.kind] and name not in COMPUTED_FIELDS:
             raise _bad(f"没有名为 {name} 的字段", where)
     if isinstance(box, BarcodeBox) and not MIN_MODULE_DOTS <= box.module_dots <= box.max_dots <= 8:
         raise _bad(f"条码模块不能小于 {MIN_MODULE_DOTS} 点", f"{where}.module_dots")
@@ -241,7 +265,8 @@ def _lint(template: Template, box: Box, where: str) -> None:
 
 def _lint_table(box: TableBox, where: str) -> None:
     for column in box.columns:
-        if column.field not in _COLUMNS or column.align not in _ALIGNS:
+        known = column.field in _COLUMNS and column.align in _ALIGNS
+        if not known or not 1 <= column.lines <= 4:
             raise _bad("表格列不对", f"{where}.columns")
     if sum(column.w for column in box.columns) > box.w + 0.01 or box.row_mm * 2 > box.h:
         raise _bad("表格放不下", where)

@@ -8,19 +8,14 @@ Programming Language" manual of TSC (commands SIZE, GAP, CLS, BITMAP, PRINT, REM
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from edge_agent.domain.printed_picture import MAX_GAP_MM, check_copies, check_picture, check_tag
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus, StatusProbe
 from protocols.errors import Rejected
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-MAX_WIDTH_DOTS = 2560
-MAX_HEIGHT_DOTS = 9600
-MAX_COPIES = 5
-_TAG = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 QUERY_BYTE = b"\x1b!?"
 QUERY_FULL = b"\x1b!S"
@@ -42,11 +37,13 @@ def frame(
     1..320 mm. `job_tag` (`[A-Za-z0-9_-]{1,40}`) travels as a REM comment. Raises `Rejected`.
     """
     width, height = image.size
-    _check(image, width, height, width_mm, height_mm, copies, gap_mm)
-    if job_tag and not _TAG.fullmatch(job_tag):
-        raise Rejected("print_tag", "打印任务标签含有非法字符", "bad job tag", field="job_tag")
+    check_picture(image, width_mm, height_mm)
+    check_copies(copies)
+    check_tag(job_tag)
+    if not 0 <= gap_mm <= MAX_GAP_MM:
+        raise Rejected("print_paper_size", "标签间隙超限", "bad gap", field="gap_mm")
     row_bytes = (width + 7) // 8
-    raster = _padded(image.tobytes(), row_bytes, width)
+    raster = defused(_padded(image.tobytes(), row_bytes, width))
     remark = f"REM {job_tag}\r\n" if job_tag else ""
     head = (
         f"{remark}SIZE {width_mm} mm,{height_mm} mm\r\nGAP {gap_mm} mm,0 mm\r\n"
@@ -55,19 +52,12 @@ def frame(
     return b"".join((head.encode("ascii"), raster, f"\r\nPRINT 1,{copies}\r\n".encode("ascii")))
 
 
-def _check(
-    image: Image, width: int, height: int, width_mm: int, height_mm: int, copies: int, gap_mm: int
-) -> None:
-    if image.mode != "1":
-        raise Rejected(
-            "print_image_mode", "标签图必须是 1 位图", "image must be 1-bit", field="image"
-        )
-    if not (0 < width <= MAX_WIDTH_DOTS and 0 < height <= MAX_HEIGHT_DOTS):
-        raise Rejected("print_image_size", "标签图尺寸超限", "image too large", field="image")
-    if not (0 < width_mm <= 320 and 0 < height_mm <= 1200 and 0 <= gap_mm <= 25):
-        raise Rejected("print_paper_size", "标签纸尺寸超限", "bad paper size", field="width_mm")
-    if not 1 <= copies <= MAX_COPIES:
-        raise Rejected("print_copies", "打印份数超限", "copies out of range", field="copies")
+def defused(raster: bytes) -> bytes:
+    """Dots that spell `<ESC>!` lose one: a printer may obey an immediate command anywhere.
+
+    0x1B holds a single lone dot, so bars of 3 dots and QR modules of 2 never spell it.
+    """
+    return raster.replace(b"\x1b!", b"\x1b#")
 
 
 def _padded(raster: bytes, row_bytes: int, width: int) -> bytes:

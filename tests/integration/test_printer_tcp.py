@@ -12,12 +12,13 @@ from PIL import Image, ImageChops
 from edge_agent.domain.printer_status import PrinterLevel, SendOutcome, StatusProbe
 from edge_agent.labels import LabelPress
 from edge_agent.printers import tspl
-from edge_agent.printers.tcp import TcpPrinter, TcpTimes
+from edge_agent.printers.owner import PrinterOwner, SendTimes
+from edge_agent.printers.tcp import TcpWire
 from tests.support.labels import FIELDS, fields, renderer, template
 from virtual_warehouse.printer import VirtualPrinter
 
 pytestmark = pytest.mark.integration
-FAST = TcpTimes(
+FAST = SendTimes(
     connect_s=1.0, stall_s=0.3, answer_s=0.3, finish_s=3.0, settle_s=0.1, poll_s=0.01, quiet_s=0.02
 )
 PRESS = LabelPress(renderer(), template(), tspl.frame)
@@ -29,14 +30,14 @@ class Bench:
     """A virtual printer, the agent's transport to it, and a count of last checks."""
 
     paper: VirtualPrinter
-    printers: list[TcpPrinter] = field(default_factory=list)
+    printers: list[PrinterOwner] = field(default_factory=list)
     checks: int = 0
     allow: bool = True
 
     def printer(
-        self, probe: StatusProbe | None = tspl.PROBE_BYTE, times: TcpTimes = FAST
-    ) -> TcpPrinter:
-        made = TcpPrinter(self.paper.host, self.paper.port, probe, times)
+        self, probe: StatusProbe | None = tspl.PROBE_BYTE, times: SendTimes = FAST
+    ) -> PrinterOwner:
+        made = PrinterOwner(TcpWire(self.paper.host, self.paper.port), probe, times)
         self.printers.append(made)
         return made
 
@@ -44,7 +45,7 @@ class Bench:
         self.checks += 1
         return self.allow
 
-    async def send(self, printer: TcpPrinter, data: bytes = DATA) -> SendOutcome:
+    async def send(self, printer: PrinterOwner, data: bytes = DATA) -> SendOutcome:
         return await printer.send(data, self.last_check)
 
 
@@ -177,7 +178,7 @@ async def test_stale_bytes_are_not_taken_for_the_answer(bench: Bench) -> None:
 async def test_nobody_there_is_offline_not_an_exception() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        printer = TcpPrinter("127.0.0.1", taken.getsockname()[1], tspl.PROBE_BYTE, FAST)
+        printer = PrinterOwner(TcpWire("127.0.0.1", taken.getsockname()[1]), tspl.PROBE_BYTE, FAST)
         status = await printer.status()
         outcome = await printer.send(DATA, lambda: True)
     assert (status.level, status.code) == (PrinterLevel.UNKNOWN, "offline")
