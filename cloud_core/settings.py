@@ -77,6 +77,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """已确认的预占多少小时没有订单就告警。Hours a paid hold waits for its order before an alarm."""
     answer_hours: Annotated[int, Meta(ge=1, le=720)] = 48
     """幂等键对应的答复保留小时数。Hours the answer to an `Idempotency-Key` is remembered."""
+    change_confirm_s: Seconds = 600
+    """工位确认取消、改地址的时限（秒），超时进主管清单。Time a bench has to confirm a change."""
+    escalate_s: Seconds = 900
+    """在主管清单上多少秒仍未处理就发通知。What stays on the supervisors' list longer is told."""
+    return_inspect_s: Annotated[int, Meta(ge=60, le=2_592_000)] = 14_400
+    """退货签收后多少秒内完成质检。From the scan that accepts a return to the end of inspection."""
+    return_days: Annotated[int, Meta(ge=1, le=365)] = 15
+    """交接发运后多少天内可直接退货，之后须主管批准。Days in which goods may simply come back."""
     outside_file: str = ""
     """外部审核系统文件（TOML，0600）；空 = 没有。Systems that rules may ask, with their secrets."""
     outside_timeout_s: Annotated[int, Meta(ge=1, le=60)] = 5

@@ -126,6 +126,10 @@ def knobs_of(settings: Settings, *, inline: bool) -> Knobs:
         hold_ttl_max_s=settings.hold_ttl_max_s,
         hold_orphan_h=settings.hold_orphan_h,
         answer_hours=settings.answer_hours,
+        change_confirm_s=settings.change_confirm_s,
+        escalate_s=settings.escalate_s,
+        return_inspect_s=settings.return_inspect_s,
+        return_days=settings.return_days,
     )
     proxies = frozenset(p.strip() for p in settings.trusted_proxies.split(",") if p.strip())
     limits = Limits(

@@ -33,6 +33,14 @@ class Policy:
     hold_ttl_max_s: int = 3_600
     hold_orphan_h: int = 24
     answer_hours: int = 48
+    change_confirm_s: int = 600
+    """A bench has so long to confirm a cancel or a changed address."""
+    escalate_s: int = 900
+    """What stands on the supervisors' list for so long is told by the notifier."""
+    return_inspect_s: int = 14_400
+    """From the scan that accepts a return to the end of its inspection."""
+    return_days: int = 15
+    """Days after the last hand-over in which goods may come back without anybody's approval."""
 
     def __post_init__(self) -> None:
         assert 1 <= self.offer_ttl_s <= limits.OFFER_TTL_S_MAX, self.offer_ttl_s

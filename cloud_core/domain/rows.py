@@ -99,6 +99,8 @@ class Shipment(Struct, frozen=True, gc=False):
     version: int = 0
     top_n: int = 0
     """The highest token ever given, where the row went back to an older one (`flows.reattach`)."""
+    handling_ms: int | None = None
+    """The true handling time, from the scan that began packing to that of the loading code."""
 
     @property
     def token(self) -> Token:

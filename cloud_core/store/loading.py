@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
+from cloud_core.domain import after_rows as a
 from cloud_core.domain import rows as r
+from cloud_core.store import after_rows
 from cloud_core.store import schema as t
 from cloud_core.store import schema_breaker as b
 from cloud_core.store.due import DueFetch
@@ -139,6 +141,18 @@ class SqlFetch(DueFetch):
     def outside_check(self, key: str) -> r.OutsideCheck | None:
         """An outside check by id."""
         return outside_check(self.connection, key)
+
+    def change(self, key: str) -> a.Change | None:
+        """A change request by id."""
+        return after_rows.change(self.connection, key)
+
+    def gift(self, key: str) -> a.Gift | None:
+        """A gift child by id."""
+        return after_rows.gift(self.connection, key)
+
+    def ticket(self, key: str) -> a.Return | None:
+        """A return by id."""
+        return after_rows.ticket(self.connection, key)
 
     def order_lines(self, order_id: str) -> tuple[r.OrderLine, ...] | None:
         """An order's lines."""

@@ -11,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from cloud_core.domain import after_rows as a
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
+from cloud_core.store import schema_after as after
 from cloud_core.store import schema_breaker as b
 from cloud_core.store.guarded_writer import GuardedWriter
 from cloud_core.store.plain_writer import PlainWriter
@@ -52,6 +54,9 @@ def _save(out: PlainWriter | GuardedWriter, ws: WorkingSet) -> None:
     out.rows(t.hold, r.Hold, ws.holds)
     out.hold_lines(ws)
     out.rows(t.outside_check, r.OutsideCheck, ws.outside_checks)
+    out.rows(after.gift_child, a.Gift, ws.gifts)
+    out.rows(after.return_ticket, a.Return, ws.returns)
+    out.rows(after.change_request, a.Change, ws.changes)
     out.rows(t.stock, r.Stock, ws.stock, key=lambda s: (s.warehouse, s.sku))
     out.rows(t.waybill, r.Waybill, ws.waybills)
     out.rows(t.agent_state, r.AgentState, ws.agents)

@@ -157,6 +157,7 @@ shipment = Table(
     Column("decision", Text, nullable=False, server_default="{}"),  # JSON, readable by a person
     Column("version", Integer, nullable=False, server_default="0"),
     Column("top_n", _Big, nullable=False, server_default="0"),
+    Column("handling_ms", _Big),
     Index("shipment_waybill", "waybill"),
     Index("shipment_deadline", "deadline_ms", sqlite_where=text("deadline_ms IS NOT NULL"),
           postgresql_where=text("deadline_ms IS NOT NULL")),
