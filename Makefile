@@ -1,10 +1,11 @@
 # The verbs of the project. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt sim bench bench-stock lock clean
+.PHONY: help setup demo test check fmt sim crash bench bench-stock lock clean
 
 PY := .venv/bin/python
 SEEDS ?= 5
+CYCLES ?= 5000
 SEED ?=
 PYTEST_FLAGS ?=
 SOURCES := edge_agent cloud_core protocols virtual_warehouse firmware_configs installation tests benchmarks tools
@@ -29,6 +30,9 @@ fmt: setup ## rewrite the sources in the house format
 
 sim: setup ## run the seeded simulation (SEEDS=20, or one with SEED=7); ends with one JSON line
 	@$(PY) -m tests.simulation.run $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+crash: setup ## cut the power under the journal (CYCLES=5000), fail every I/O call; ends with one JSON line
+	@$(PY) -m tests.crash.run --cycles $(CYCLES)
 
 bench: setup ## measure the figures of benchmarks/RESULTS.md on this machine
 	@$(PY) -m benchmarks $(BENCH_FLAGS)

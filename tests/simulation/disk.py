@@ -8,6 +8,7 @@ copied, and put back from an old copy. Knows no table and no event.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -83,6 +84,8 @@ class Disk:
         self.syncs = 0
         self.lies = False
         """A card that says it has synced and has not: the control that must fail."""
+        self.before: Callable[[str], None] | None = None
+        """Asked before each operation of a living process; may raise what SQLite shall meet."""
 
     def kill(self) -> None:
         """The process is gone; the page cache is not."""
@@ -121,18 +124,26 @@ class _Handle:
     def _dead(self) -> bool:
         return self._generation != self._disk.generation
 
+    def _ask(self, kind: str) -> None:
+        if self._disk.before is not None and not self._dead:
+            self._disk.before(kind)
+
     def xRead(self, amount: int, offset: int) -> bytes:
+        self._ask("read")
         return bytes(self._file.now[offset : offset + amount])
 
     def xWrite(self, data: Any, offset: int) -> None:
+        self._ask("write")
         if not self._dead:
             self._file.write(bytes(data), offset)
 
     def xTruncate(self, newsize: int) -> None:
+        self._ask("truncate")
         if not self._dead:
             self._file.truncate(newsize)
 
     def xSync(self, flags: int) -> None:
+        self._ask("sync")
         if not self._dead:
             self._disk.syncs += 1
             if not self._disk.lies:
@@ -182,7 +193,9 @@ class CrashVfs(apsw.VFS):
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if path is None:
             raise apsw.CantOpenError("no temporary files: temp_store is memory")
-        disk, file, _ = self._find(path)
+        disk, file, alive = self._find(path)
+        if alive and disk.before is not None:
+            disk.before("open")
         flags[1] = flags[0]
         return _Handle(disk, file, delete_on_close=bool(flags[0] & apsw.SQLITE_OPEN_DELETEONCLOSE))
 
@@ -192,6 +205,8 @@ class CrashVfs(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         disk, file, alive = self._find(filename)
+        if alive and disk.before is not None:
+            disk.before("delete")
         if alive and disk.files.pop(file, None) is None:
             raise apsw.IOError(f"no such file: {file}")
 

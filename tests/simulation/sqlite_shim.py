@@ -23,10 +23,10 @@ _ERRORS: tuple[tuple[type[apsw.Error], type[sqlite3.Error]], ...] = (
 
 
 def translate(error: apsw.Error) -> sqlite3.Error:
-    for ours, theirs in _ERRORS:
-        if isinstance(error, ours):
-            return theirs(str(error))
-    return sqlite3.DatabaseError(str(error))
+    kind = next((theirs for ours, theirs in _ERRORS if isinstance(error, ours)), None)
+    translated = (kind or sqlite3.DatabaseError)(str(error))
+    translated.sqlite_errorcode = getattr(error, "extendedresult", 0)
+    return translated
 
 
 class Cursor:
