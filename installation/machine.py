@@ -28,6 +28,11 @@ def say_aloud(text: str) -> None:
     sys.stdout.flush()
 
 
+def own_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Without PYTHON…: a slot that is tried must not find our own wheel instead of its packages."""
+    return {name: value for name, value in given.items() if not name.startswith("PYTHON")}
+
+
 @dataclass(slots=True)
 class Machine:
     """`root`: where "/" is (another folder for images and tests). `dry`: tell, change nothing."""
@@ -35,7 +40,7 @@ class Machine:
     root: Path = Path("/")
     dry: bool = False
     say: Callable[[str], None] = say_aloud
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=lambda: own_environment(os.environ))
 
     @property
     def is_live(self) -> bool:
