@@ -24,6 +24,7 @@ ALARM_ZH = {
     "breaker_forced": "熔断人工控制",
     "breaker_open": "仓库熔断",
     "card_doubled": "存储卡重复使用",
+    "change_unconfirmed": "变更未确认",
     "command_refused": "指令被拒",
     "hold_orphan": "预占无订单",
     "incident": "异常事故",
@@ -37,6 +38,7 @@ ALARM_ZH = {
     "recovering": "系统恢复中",
     "refund_refused": "退款被拒",
     "resync_too_large": "对齐内容过多",
+    "return_overdue": "退货质检超时",
     "short_pick": "缺拣",
     "stock_drift": "库存对不上",
     "stock_short": "货架少于已承诺",
@@ -48,6 +50,7 @@ ALARM_ZH = {
 INCIDENT_ZH = {
     "handed_over_after_stop": "取消后仍交接",
     "handed_over_twice": "重复交接",
+    "handed_over_to_old_address": "按旧地址交接",
     "handed_over_under_old_token": "失效令牌下交接",
     "packed_after_stop": "取消后仍打包",
     "packed_under_old_token": "失效令牌下打包",

@@ -19,6 +19,7 @@ from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
 from cloud_core.flows import warn
 from cloud_core.flows.outside import ask_first
 from cloud_core.flows.own import own, settle_order
+from cloud_core.flows.readdress import readdress
 from cloud_core.flows.stop import stop
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
@@ -222,7 +223,7 @@ def _update(
         return "updated", order.id
     if event.kind is ShopEventKind.ADDRESS_CHANGED and newer:
         ws.trail(order.id, "address_changed", caller.actor, source=caller.source)
-        warn.place_changed(ws, order)
+        readdress(ws, order, "shop", caller.actor, caller.source)
         return "updated", order.id
     if event.kind is ShopEventKind.REFUND_REFUSED:
         warn.refund_refused(ws, order)

@@ -15,12 +15,21 @@ from msgspec.structs import replace
 
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Shipment, ShopCall
+from cloud_core.flows.changes import READDRESS, settle_changes
 from cloud_core.flows.claim import try_accepted
 from cloud_core.flows.grant import grant, void_waybill
 from cloud_core.flows.incident_holds import end_by_bench
 from cloud_core.flows.own import own, release, settle_order, take_back
+from cloud_core.flows.readdress import bench_stopped
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
-from cloud_core.flows.report import Report, advance, current, incident, stopping_owner
+from cloud_core.flows.report import (
+    Report,
+    advance,
+    current,
+    incident,
+    left_with_old_label,
+    stopping_owner,
+)
 from cloud_core.flows.stop import intercept
 from cloud_core.flows.units import (
     count_line,
@@ -201,18 +210,25 @@ def _handed_over(report: Report) -> None:
             end_by_bench(report.ws, report, "shipped")
         return
     if current(report) or stopping_owner(report):
-        stopped = bool(shipment.stop)
+        moving = shipment.waiting == READDRESS  # to another address, but nobody stopped it
+        stopped = bool(shipment.stop) and not moving
         pick_rest(report)
         ship_held(report)
+        if shipment.stop:
+            settle_changes(report.ws, shipment, "left")
         shipped = report.put(
             f"{shipment.state}>handed_over",
             state="handed_over",
             handed_over_ms=report.at_ms,
             deadline_ms=None,
+            handling_ms=report.body.handling_ms or None,
+            **({"stop": "", "waiting": ""} if moving else {}),
         )
         report.ws.milestone(
             shipped.id, "handed_over", "包裹已交给快递公司", report.actor, report.at_ms
         )
+        if moving:
+            left_with_old_label(report, shipped)
         if stopped:
             intercept(report.ws, shipped, "handed_over", report.body.token, "已按交接扣减库存")
         else:
@@ -258,6 +274,10 @@ def _task_stopped(report: Report) -> None:
         report.ws.alarm(
             "put_back_short", shipment.id, f"发货单 {shipment.id} 停单后还有 {left} 件未放回货架"
         )
+    if shipment.waiting == READDRESS:
+        report.shipment = bench_stopped(report.ws, shipment)
+        return
+    settle_changes(report.ws, shipment, "done")
     release(report.ws, replace(shipment, token_n=shipment.token_n - 1), "released")
     void_waybill(report.ws, shipment)
     report.put("cancelled", stop="cancelled", parked_ms=report.ws.now_ms)

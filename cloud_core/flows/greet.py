@@ -13,8 +13,10 @@ from cloud_core.domain.commands import GreetAgent, SeeAgent
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import AgentState, Shipment, Stream
+from cloud_core.flows.changes import READDRESS
 from cloud_core.flows.grant import send_grant
 from cloud_core.flows.own import note
+from cloud_core.flows.readdress import SCREEN_ZH
 from cloud_core.flows.record import open_stream
 from cloud_core.flows.recover import expect_replay
 from cloud_core.store.working_set import WorkingSet
@@ -191,7 +193,9 @@ def _reissue(ws: WorkingSet, shipment: Shipment, epoch: str) -> list[str]:
         return [send_grant(ws, shipment, reissue=True, suffix=suffix)]
     granted = replace(shipment, token_n=shipment.token_n - 1)
     again = send_grant(ws, granted, reissue=True, suffix=suffix)
-    body = Cancel(shipment.id, shipment.token, "stopping", shipment.order_id, True)
+    moving = shipment.waiting == READDRESS
+    why, text = ("address_changed", SCREEN_ZH) if moving else ("stopping", "")
+    body = Cancel(shipment.id, shipment.token, why, shipment.order_id, True, text)
     cancel = f"cancel:{shipment.id}:{shipment.token_epoch}.{shipment.token_n}{suffix}"
     ws.send(cancel, shipment.agent, "cancel", codec.encode(body), shipment_id=shipment.id)
     return [again, cancel]

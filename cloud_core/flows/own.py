@@ -25,12 +25,16 @@ from protocols.messages import Token
 __all__ = ["hold_id", "is_reachable", "note", "own", "release", "send_cancel", "take_back"]
 
 
-def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool = True) -> Shipment:
+def own(
+    ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool = True,
+    back_to: tuple[str, str] | None = None,
+) -> Shipment:  # fmt: skip
     """Route, hold, own and offer an unowned shipment; park it when nobody can take it.
 
     The token grows in either case, so whatever the last owner still does is void. An order that no
     warehouse covers alone becomes several shipments where its channel allows that; the one given
-    keeps its id and is returned. `claim`: a rule may ask several warehouses at once.
+    keeps its id and is returned. `claim`: a rule may ask several warehouses at once. `back_to`: the
+    (warehouse, agent) that gets it if it still can.
     """
     assert shipment.state in UNGRANTED, shipment.state
     assert not shipment.stop, shipment.stop
@@ -48,10 +52,7 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool 
     if ws.recovering:  # under its old token: the bench that has it may still tell us
         return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
     kept = taken or _kept(ws, shipment, lines)
-    found = ask(
-        ws, order, shipment, lines, kept=kept, kept_hold=hold_id(shipment.id, shipment.token_n),
-        basket=basket,
-    )  # fmt: skip
+    found = _ask(ws, order, shipment, lines, kept, basket, back_to)
     if not found.parcels:
         return _set_aside(ws, shipment, found, kept, lines)
     if kept:
@@ -67,6 +68,18 @@ def own(ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool 
         give(ws, part, order, parcel, found, actor)
     settle_order(ws, order.id)
     return owned
+
+
+def _ask(
+    ws: WorkingSet, order: Order, shipment: Shipment, lines: Lines, kept: str, basket: Basket,
+    back_to: tuple[str, str] | None,
+) -> Decision:  # fmt: skip
+    kept_hold = hold_id(shipment.id, shipment.token_n)
+    if back_to is not None and is_reachable(ws, back_to[1]):
+        alone = ask(ws, order, shipment, lines, kept=kept, kept_hold=kept_hold, only=back_to)
+        if alone.parcels:
+            return alone
+    return ask(ws, order, shipment, lines, kept=kept, kept_hold=kept_hold, basket=basket)
 
 
 def give(
@@ -252,13 +265,14 @@ def release(ws: WorkingSet, shipment: Shipment, state: str) -> None:
 
 
 def send_cancel(
-    ws: WorkingSet, shipment: Shipment, fence: Token, why: str, *, answer: bool, but: str = ""
-) -> None:
+    ws: WorkingSet, shipment: Shipment, fence: Token, why: str, *, answer: bool, but: str = "",
+    text: str = "",
+) -> None:  # fmt: skip
     """Tell the owner's agent to stop; tokens below `fence` are void there.
 
-    In a claim all who were asked are told, except `but`, who has it.
+    In a claim all who were asked are told, except `but`, who has it. `text` is for the red screen.
     """
-    body = codec.encode(Cancel(shipment.id, fence, why, shipment.order_id, answer))
+    body = codec.encode(Cancel(shipment.id, fence, why, shipment.order_id, answer, text))
     name = f"cancel:{shipment.id}:{fence.core_epoch}.{fence.n}"
     if shipment.waiting != CLAIM:
         ws.send(name, shipment.agent, "cancel", body, shipment_id=shipment.id)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cloud_core.domain import breaker_commands as b
+from cloud_core.domain import change_commands as ch
 from cloud_core.domain import commands as c
 from cloud_core.domain import hold_commands as h
 from cloud_core.domain import outside_commands as o
@@ -18,9 +19,10 @@ from cloud_core.flows.greet import greet_agent, see_agent
 from cloud_core.flows.import_master import import_rows
 from cloud_core.flows.notify import settle_notice
 from cloud_core.flows.outside import expire_outside, settle_outside
+from cloud_core.flows.readdress import change_address
 from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
-from cloud_core.flows.stop import stop_order
+from cloud_core.flows.stop import cancel_order, stop_order
 from cloud_core.flows.sweep import sweep
 from cloud_core.flows.take_in import (
     prefetch_raw,
@@ -55,6 +57,8 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     h.ReleaseHold: (reserve.release_hold, reserve.prefetch_release),
     h.ExpireHolds: (reserve.expire_holds, None),
     h.NoteDrifts: (note_drifts, None),
+    ch.ChangeAddress: (change_address, None),
+    ch.CancelOrder: (cancel_order, None),
     o.SettleOutside: (settle_outside, None),
     o.ExpireOutside: (expire_outside, None),
 }

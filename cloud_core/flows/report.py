@@ -86,6 +86,22 @@ def incident(report: Report, kind: str, effect: str) -> None:
     note(report.ws, shipment, f"incident:{kind}", report.actor)
 
 
+def left_with_old_label(report: Report, shipment: Shipment) -> None:
+    """It left while its bench was told of another address: recorded, people told, never refused."""
+    token: Token = report.body.token
+    report.ws.appended.append(
+        Incident(
+            report.ws.now_ms, "handed_over_to_old_address", shipment.id, report.warehouse,
+            token.core_epoch, token.n, "已按交接扣减库存", report.event.t,
+        )
+    )  # fmt: skip
+    report.ws.alarm(
+        "address_changed", shipment.id,
+        f"发货单 {shipment.id} 改地址时已交接，面单 {shipment.waybill} 是旧地址，请联系承运商改址",
+    )  # fmt: skip
+    note(report.ws, shipment, "incident:handed_over_to_old_address", report.actor)
+
+
 def advance(report: Report, state: str) -> None:
     shipment = report.shipment
     assert shipment is not None

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from cloud_core.domain.change_commands import CancelOrder, KeyedAnswer
 from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Incident, Order, Shipment
+from cloud_core.flows.changes import READDRESS, open_change, settle_changes
+from cloud_core.flows.keyed import remember, replay
 from cloud_core.flows.own import lift, note, release, send_cancel, settle_order
 from cloud_core.flows.reserve import let_go
 from cloud_core.store.working_set import WorkingSet
@@ -26,6 +29,23 @@ def stop_order(ws: WorkingSet, command: StopOrder) -> str:
     return stop(ws, order, command.reason, command.actor, command.source).stop
 
 
+def cancel_order(ws: WorkingSet, command: CancelOrder) -> KeyedAnswer:
+    """A door cancels an order; the answer says what its benches still have to do.
+
+    Raises `Rejected`: `order_unknown`, `idempotency_conflict`.
+    """
+    stored = replay(ws, command.keyed)
+    if stored is not None:
+        return stored
+    order = ws.orders.get(command.order_id)
+    if order is None:
+        raise Rejected("order_unknown", "没有这个订单", "no such order", field="order_id")
+    stopped = stop(ws, order, command.reason, command.actor, command.source)
+    shipments = [{"id": s.id, "stop": s.stop} for s in ws.shipments_of(order.id)]
+    body = {"order_id": order.id, "stop": stopped.stop, "shipments": shipments}
+    return remember(ws, command.keyed, body)
+
+
 def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = "") -> Order:
     """Stop an order; stopping twice changes nothing."""
     if order.stop:
@@ -33,7 +53,7 @@ def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = ""
     ws.orders.put(replace(order, stop="requested", version=order.version + 1))
     ws.trail(order.id, f"stop:{reason}", actor, source=source)
     for shipment in ws.shipments_of(order.id):
-        _stop_shipment(ws, shipment, reason, actor)
+        _stop_shipment(ws, shipment, reason, actor, source)
     if order.hold:
         let_go(ws, order)
     settle_order(ws, order.id)
@@ -53,7 +73,12 @@ def _forget_contact(ws: WorkingSet, order_id: str) -> None:
         ws.contacts.put(replace(contact, sealed=None, purged_ms=ws.now_ms))
 
 
-def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) -> None:
+def _stop_shipment(
+    ws: WorkingSet, shipment: Shipment, reason: str, actor: str, source: str
+) -> None:
+    if shipment.stop == "stopping" and shipment.waiting == READDRESS:
+        _no_other_address(ws, shipment, reason, actor, source)
+        return
     if shipment.stop:
         return
     if shipment.state in GONE:
@@ -72,6 +97,7 @@ def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) 
         )
         ws.shipments.put(stopping)
         note(ws, stopping, "stopping", actor)
+        open_change(ws, stopping, "cancel", reason, actor, source)
         return
     release(ws, shipment, "released")  # a parked one may hold goods, too
     if shipment.state == "offered":
@@ -89,6 +115,17 @@ def _stop_shipment(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) 
     )
     ws.shipments.put(cancelled)
     note(ws, cancelled, "cancelled", actor)
+
+
+def _no_other_address(
+    ws: WorkingSet, shipment: Shipment, reason: str, actor: str, source: str
+) -> None:
+    """The bench stops for a changed address already: now it ends there."""
+    ended = replace(shipment, waiting="", version=shipment.version + 1)
+    ws.shipments.put(ended)
+    note(ws, ended, "stopping", actor)
+    settle_changes(ws, ended, "superseded")
+    open_change(ws, ended, "cancel", reason, actor, source)
 
 
 def intercept(ws: WorkingSet, shipment: Shipment, why: str, token: Token, effect: str) -> None:

@@ -16,6 +16,7 @@ from cloud_core.domain.decision_record import PARKED_ZH
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.rows import Shipment
 from cloud_core.flows import outside
+from cloud_core.flows.escalate import escalate
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import CLAIM, is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
@@ -49,6 +50,8 @@ def sweep(ws: WorkingSet, command: Sweep) -> Swept:
     granted = _retry_waiting(ws, command.limit) if command.parked else 0
     purged = _purge(ws, command.limit) if command.purge else 0
     bodies = _purge_bodies(ws, command.limit) if command.purge else 0
+    if command.parked and command.parked_after is None:
+        escalate(ws, command.limit)
     _watch_agents(ws)
     more = max(expired, granted) >= command.limit or place is not None
     more_to_purge = max(purged, bodies) >= command.limit

@@ -6,7 +6,7 @@ that the shop refused when the goods were put back already. Nothing here moves s
 
 from __future__ import annotations
 
-from cloud_core.domain.progress import GONE, ON_THE_BENCH
+from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import Order, Shipment
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
@@ -27,21 +27,17 @@ def place_unclear(ws: WorkingSet, order: Order) -> None:
         ws.alarm("address_flagged", order.id, f"订单 {order.id} 的收货地址需要确认：{why}")
 
 
-def place_changed(ws: WorkingSet, order: Order) -> None:
-    """The address changed: benches that may hold the old label are told, and so are people."""
-    if not order.division_flag:
-        ws.close_alarm("address_flagged", order.id)
-    for shipment in ws.shipments_of(order.id):
-        if shipment.stop or shipment.state not in ON_THE_BENCH | GONE:
-            continue
-        if shipment.state in ON_THE_BENCH:
-            _notice(ws, order, shipment)
-        ws.alarm(
-            "address_changed",
-            shipment.id,
-            f"发货单 {shipment.id} 授权后改了收货地址，面单 {shipment.waybill} 是旧地址，"
-            + ("请在工位换单" if shipment.state in ON_THE_BENCH else "请联系承运商改址"),
-        )
+def label_is_old(ws: WorkingSet, order: Order, shipment: Shipment) -> None:
+    """A packed or gone parcel carries the old address: its bench is told, and so are people."""
+    on_the_bench = shipment.state in ON_THE_BENCH
+    if on_the_bench:
+        _notice(ws, order, shipment)
+    ws.alarm(
+        "address_changed",
+        shipment.id,
+        f"发货单 {shipment.id} 的收货地址已改，面单 {shipment.waybill} 是旧地址，"
+        + ("已打包，须主管批准后重新打包" if on_the_bench else "请联系承运商改址"),
+    )
 
 
 def refund_refused(ws: WorkingSet, order: Order) -> None:

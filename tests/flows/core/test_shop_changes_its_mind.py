@@ -91,15 +91,30 @@ def test_an_address_that_nobody_can_read_is_shown_to_people_until_it_is_clear(
     assert alarms(bench) == []
 
 
-def test_an_address_that_changes_after_the_grant_reaches_the_bench(bench: CoreBench) -> None:
+def test_an_address_that_changes_when_the_box_is_closed_is_brought_to_people(bench: CoreBench) -> None:
+    say(bench, "paid", 1, (("A", 1),), place=SHENZHEN)
+    lines = [OfferLine("A", 1)]
+    body = e.OfferAccepted("DB202600000001-1", Token(1, 1), "DB202600000001", "shop1", "1", lines)
+    bench.report("hz-a", ("offer.accepted", body))
+    bench.report(
+        "hz-a", ("parcel.packed", e.ParcelPacked("DB202600000001-1", Token(1, 1), "ZT0000000001"))
+    )
+    say(bench, "address_changed", 2, place=HANGZHOU)
+    notice = decode_plain(bench.commands("hz-a")[-1].body, Notice)
+    assert (notice.shipment, notice.code) == ("DB202600000001-1", "address_changed")
+    assert alarms(bench) == ["address_changed"]
+
+
+def test_an_address_that_changes_before_the_box_is_closed_stops_the_bench(
+    bench: CoreBench,
+) -> None:
     say(bench, "paid", 1, (("A", 1),), place=SHENZHEN)
     lines = [OfferLine("A", 1)]
     body = e.OfferAccepted("DB202600000001-1", Token(1, 1), "DB202600000001", "shop1", "1", lines)
     bench.report("hz-a", ("offer.accepted", body))
     say(bench, "address_changed", 2, place=HANGZHOU)
-    notice = decode_plain(bench.commands("hz-a")[-1].body, Notice)
-    assert (notice.shipment, notice.code) == ("DB202600000001-1", "address_changed")
-    assert alarms(bench) == ["address_changed"]
+    assert bench.one("SELECT stop, waiting FROM shipment") == ("stopping", "readdress")
+    assert alarms(bench) == []
 
 
 def test_a_refund_that_the_shop_refuses_after_the_stop_is_brought_to_people(

@@ -1,0 +1,170 @@
+"""The buyer moves: before the grant, at the bench, in a packed box, and after it has left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud_core.domain import change_commands as ch
+from cloud_core.domain import commands as c
+from cloud_core.domain.hold_commands import Keyed
+from cloud_core.domain.policy import Policy
+from cloud_core.domain.shop_order import Division
+from cloud_core.store import schema_breaker as b
+from protocols import codec
+from protocols import events as e
+from protocols.commands import Cancel, OfferLine
+from protocols.errors import Rejected
+from protocols.messages import Token
+from tests.support.core import CoreBench
+from tests.support.routed import accepted, add, left, name_of, shipment, token_of
+
+ID = name_of("1")
+ORDER = "DB202600000001"
+HANGZHOU = Division("330000", "330100", "330110", "浙江省", "杭州市", "余杭区")
+NEW = c.SealedContact(b"sealed", "k1", "测**", "100****0002", "演示路**号", "hash")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> CoreBench:
+    found = CoreBench(tmp_path, policy=Policy(change_confirm_s=600, escalate_s=900))
+    found.online()
+    found.heartbeat()
+    found.shop("1", lines=(("A", 2),))
+    return found
+
+
+def ask(bench: CoreBench, key: str = "k1", **more: Any) -> ch.KeyedAnswer:
+    keyed = Keyed("changes:k", key, f"digest-{more}")
+    command = ch.ChangeAddress(ORDER, NEW, HANGZHOU, "搬家", "key:cs", keyed, **more)
+    answer: ch.KeyedAnswer = bench.do(command)
+    return answer
+
+
+def outcome(answer: ch.KeyedAnswer) -> str:
+    (one,) = answer.body["shipments"]
+    return str(one["outcome"])
+
+
+def test_before_the_grant_the_address_simply_changes_and_a_repeat_changes_nothing(
+    bench: CoreBench,
+) -> None:
+    before = shipment(bench, "1")
+    assert outcome(ask(bench)) == "changed"
+    after = shipment(bench, "1")
+    assert (after["warehouse"], after["token_n"]) == (before["warehouse"], before["token_n"])
+    assert bench.one("SELECT district, address_masked FROM orders, contact") == (
+        "330110", "演示路**号",
+    )  # fmt: skip
+    assert ask(bench).replayed
+    assert [cmd.kind for cmd in bench.commands("hz-a")] == ["offer"]
+    with pytest.raises(Rejected) as refused:
+        ask(bench, approved_by="x")
+    assert refused.value.code == "idempotency_conflict"
+
+
+def test_a_granted_one_stops_its_bench_and_comes_again_with_a_new_number(bench: CoreBench) -> None:
+    old = accepted(bench, "1")
+    bench.report("hz-a", ("item.picked", e.ItemPicked(ID, token_of(old), "A", 1)))
+    assert outcome(ask(bench)) == "stopping"
+    (cancel,) = [cmd for cmd in bench.commands("hz-a") if cmd.kind == "cancel"]
+    told = codec.decode(cancel.body, Cancel)
+    assert (told.fence, told.reason, told.answer) == (Token(1, 2), "address_changed", True)
+    assert "旧面单" in told.text
+    # The bench works on until it has heard; that is still its own work.
+    bench.report("hz-a", ("item.picked", e.ItemPicked(ID, token_of(old), "A", 1)))
+    assert bench.stock("HZ01", "A") == (8, 2, 2)
+    back = e.TaskStopped(ID, token_of(old), Token(1, 2), [e.PutBack("A", 2)], "pulled", "w1")
+    bench.report("hz-a", ("task.stopped", back))
+    row = shipment(bench, "1")
+    assert (row["state"], row["stop"], row["waiting"]) == ("offered", "", "")
+    assert (row["warehouse"], row["token_n"], row["waybill"]) == ("HZ01", 2, "")
+    assert bench.stock("HZ01", "A") == (10, 0, 2)
+    assert bench.one("SELECT state FROM waybill WHERE number = :n", n=old["waybill"]) == "void"
+    assert bench.one("SELECT state FROM change_request") == "done"
+    assert bench.one("SELECT stop FROM orders") == ""
+    new = accepted(bench, "1")
+    assert new["waybill"] not in ("", old["waybill"])
+    left(bench, "hz-a", new, A=2)
+    assert bench.stock("HZ01", "A") == (8, 0, 0)
+    assert shipment(bench, "1")["state"] == "handed_over"
+
+
+def test_what_no_bench_confirms_goes_to_the_list_then_to_the_notifier(bench: CoreBench) -> None:
+    add(bench, b.notify_target, {"name": "ops", "kind": "log", "sealed": b"", "created_ms": 1})
+    old = accepted(bench, "1")
+    ask(bench)
+    sweep = c.Sweep()
+    bench.do(sweep)
+    assert bench.rows("SELECT kind FROM alarm WHERE kind = 'change_unconfirmed'") == []
+    bench.clock.advance(601)
+    bench.do(sweep)
+    bench.do(sweep)
+    assert bench.one("SELECT count FROM alarm WHERE kind = 'change_unconfirmed'") == 1
+    assert bench.rows("SELECT id FROM notice_outbox") == []
+    bench.clock.advance(901)
+    bench.do(sweep)
+    bench.do(sweep)
+    assert bench.one("SELECT target, kind FROM notice_outbox") == ("ops", "change_unconfirmed")
+    bench.heartbeat()
+    bench.report("hz-a", ("task.stopped", e.TaskStopped(ID, token_of(old), Token(1, 2))))
+    assert bench.one("SELECT closed_ms FROM alarm WHERE kind = 'change_unconfirmed'") is not None
+    assert bench.one("SELECT state, level, next_ms FROM change_request") == ("done", 2, None)
+
+
+def test_a_packed_box_needs_a_manager(bench: CoreBench) -> None:
+    old = accepted(bench, "1")
+    bench.report("hz-a", ("parcel.packed", e.ParcelPacked(ID, token_of(old), old["waybill"])))
+    with pytest.raises(Rejected) as refused:
+        ask(bench)
+    assert (refused.value.code, refused.value.field) == ("address_packed", "approved_by")
+    assert outcome(ask(bench, approved_by="主管丙")) == "stopping"
+    assert bench.one("SELECT approved_by FROM change_request") == "主管丙"
+
+
+def test_what_has_left_is_refused(bench: CoreBench) -> None:
+    left(bench, "hz-a", accepted(bench, "1"), A=2)
+    with pytest.raises(Rejected) as refused:
+        ask(bench)
+    assert refused.value.code == "shipment_left"
+
+
+def test_it_left_while_the_bench_was_being_told(bench: CoreBench) -> None:
+    old = accepted(bench, "1")
+    ask(bench)
+    left(bench, "hz-a", old, A=2)
+    row = shipment(bench, "1")
+    assert (row["state"], row["stop"], row["waiting"]) == ("handed_over", "", "")
+    assert row["waybill"] == old["waybill"]
+    assert bench.one("SELECT kind FROM incident") == "handed_over_to_old_address"
+    assert bench.one("SELECT state FROM change_request") == "left"
+    assert bench.one("SELECT kind FROM shop_outbox") == "shipped"
+    assert bench.stock("HZ01", "A") == (8, 0, 0)
+
+
+def test_a_cancel_while_the_bench_stops_for_the_address_ends_the_order(bench: CoreBench) -> None:
+    old = accepted(bench, "1")
+    ask(bench)
+    keyed = Keyed("changes:k", "c1", "d")
+    answer = bench.do(ch.CancelOrder(ORDER, "refund", "key:cs", keyed=keyed))
+    assert answer.body["stop"] == "requested"
+    assert bench.do(ch.CancelOrder(ORDER, "refund", "key:cs", keyed=keyed)).replayed
+    assert [tuple(r) for r in bench.rows("SELECT kind, state FROM change_request ORDER BY 1")] == [
+        ("address", "superseded"), ("cancel", "waiting"),
+    ]  # fmt: skip
+    bench.report("hz-a", ("task.stopped", e.TaskStopped(ID, token_of(old), Token(1, 2))))
+    assert shipment(bench, "1")["stop"] == "cancelled"
+    assert bench.one("SELECT stop FROM orders") == "cancelled"
+    assert bench.stock("HZ01", "A") == (10, 0, 0)
+    assert bench.one("SELECT state FROM change_request WHERE kind = 'cancel'") == "done"
+
+
+def test_the_handling_time_is_kept(bench: CoreBench) -> None:
+    row = accepted(bench, "1")
+    body = e.ParcelHandedOver(
+        ID, token_of(row), row["waybill"], ORDER, "shop1", "1", [OfferLine("A", 2)], "w1", 184_000
+    )
+    bench.report("hz-a", ("parcel.handed_over", body))
+    assert shipment(bench, "1")["handling_ms"] == 184_000
