@@ -29,6 +29,7 @@ class PrinterSetting(Struct, frozen=True, forbid_unknown_fields=True):
     """`[[printers]]`: one printer: `host` (network) or `device` (`/dev/usb/lp0`, `usb:1-1.2`).
 
     A `device` with `baud` is a serial port. `templates`: papers beside the ones of the same stock.
+    `spare`: the printer that takes its labels while this one cannot print.
     """
 
     name: Name
@@ -39,6 +40,7 @@ class PrinterSetting(Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = "tspl-203"
     template: str = "waybill-100x150"
     templates: tuple[str, ...] = ()
+    spare: str = ""
 
 
 class ScannerSetting(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +121,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     stations: tuple[StationSetting, ...] = ()
     """工位：`id`、`printer`。Benches."""
     printers: tuple[PrinterSetting, ...] = ()
-    """打印机：`name`、`host` + `port` 或 `device` (+ `baud`)、`profile`、`template`。Printers."""
+    """打印机：`name`、`host` + `port` 或 `device` (+ `baud`)、`profile`、`template`、`spare`。"""
     scanners: tuple[ScannerSetting, ...] = ()
     """串口扫描枪：`source`、`station`、`path`、`baud`、`suffix`、`prefix`。Wired scanners."""
 
@@ -195,6 +197,8 @@ def _check_names(settings: Settings) -> None:
                 f"打印机 {printer.name} 要写 host 或 device 之一",
                 f"printer {printer.name} needs either host or device",
             )
+        if printer.spare and printer.spare not in set(printers) - {printer.name}:
+            raise _invalid("printers", f"打印机 {printer.name} 的备用机不存在", "unknown spare")
     for station in settings.stations:
         if station.printer and station.printer not in printers:
             raise _invalid("stations", f"工位 {station.id} 的打印机不存在", "unknown printer")

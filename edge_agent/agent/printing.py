@@ -60,9 +60,13 @@ class PrintWorker:
         if data is None:
             return True
         size, status, seen = len(data), live.printer_status[self._name], live.core_seen
-        job = await live.write(lambda tx: print_label.begin(tx, key, size, status, core_seen=seen))
+        job = await live.write(
+            lambda tx: print_label.begin(tx, key, size, status, core_seen=seen, printer=self._name)
+        )
         if job.state is PrintState.SENDING:
             await self._send(key, data)
+        elif job.state is PrintState.HELD:
+            await self._fail_over()
         return job.state is not PrintState.QUEUED
 
     async def _drawn(self, key: PrintKey) -> bytes | None:
@@ -94,6 +98,23 @@ class PrintWorker:
         log.info("label.settled number=%s revision=%d state=%s bytes=%d reason=%s",
                  key.number, key.revision, job.state, job.bytes_sent, job.reason)  # fmt: skip
         await self._note(outcome.status_after)
+        if job.state in (PrintState.HELD, PrintState.FAILED):
+            await self._fail_over()
+
+    async def _fail_over(self) -> None:
+        """Not a byte left us and the printer is not well: its spare takes what waits, if it is."""
+        live, spare = self._live, self._live.plan.spares.get(self._name, "")
+        if not spare or self._is_well(self._name) or not self._is_well(spare):
+            return
+        if not live.floor.read(lambda db: print_label.may_fail_over(db, self._name)):
+            return
+        moved = await live.write(lambda tx: print_label.fail_over(tx, self._name, spare))
+        log.warning("label.moved from=%s to=%s labels=%d", self._name, spare, moved)
+        live.wake_printer[spare].set()
+
+    def _is_well(self, printer: str) -> bool:
+        state = self._live.printer_status.get(printer)
+        return state is not None and state.level in (PrinterLevel.OK, PrinterLevel.WARN)
 
     async def _book(self, key: PrintKey, outcome: SendOutcome) -> PrintJob:
         """The outcome must not be lost because the disk is full for a while."""
@@ -112,7 +133,8 @@ class PrintWorker:
         """Ask the printer; when it is well, what waited for it queues again."""
         status = await self._printer.status()
         await self._note(status)
-        if status.level not in (PrinterLevel.OK, PrinterLevel.WARN):
+        if not self._is_well(self._name):
+            await self._fail_over()
             return
         waiting = self._live.floor.read(lambda db: print_label.waits_for(db, self._name))
         if waiting:

@@ -54,6 +54,7 @@ def plan_of(settings: Settings) -> FloorPlan:
         warehouse_name=settings.warehouse_name,
         stations={station.id: station.printer for station in settings.stations},
         printers=tuple(printer.name for printer in settings.printers),
+        spares={printer.name: printer.spare for printer in settings.printers if printer.spare},
         version=VERSION,
         print_ttl_s=settings.print_ttl_s,
         repeat_ms=settings.repeat_ms,

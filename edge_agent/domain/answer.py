@@ -42,6 +42,6 @@ def refuse(code: str, text_zh: str, shipment: str = "") -> Answer:
     return Answer("error", "red", code, text_zh, shipment, refused=code)
 
 
-def halt(text_zh: str, shipment: str) -> Answer:
+def halt(text_zh: str, shipment: str, code: str = "stop") -> Answer:
     """Full red screen: a person must stop and confirm."""
-    return Answer("error", "red", "stop", text_zh, shipment, refused="stop")
+    return Answer("error", "red", code, text_zh, shipment, refused=code)

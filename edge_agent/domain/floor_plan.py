@@ -18,8 +18,9 @@ _NO_STATIONS: Mapping[str, str] = MappingProxyType({})
 class FloorPlan:
     """The agent's place in the warehouse.
 
-    `stations` maps a station to its printer ("" = the first of `printers`). `repeat_ms`: the same
-    code from the same source within it is a mechanical repeat. `personal_hours`: label fields are
+    `stations` maps a station to its printer ("" = the first of `printers`). `spares` maps a printer
+    to the one that takes its labels while it cannot print. `repeat_ms`: the same
+    code at the same station within it is a mechanical repeat. `personal_hours`: label fields are
     purged so long after hand-over or stop. `zone_minutes` is local time
     east of UTC, for what people read.
     """
@@ -29,9 +30,10 @@ class FloorPlan:
     warehouse_name: str = ""
     stations: Mapping[str, str] = field(default_factory=lambda: _NO_STATIONS)
     printers: tuple[str, ...] = ()
+    spares: Mapping[str, str] = field(default_factory=lambda: _NO_STATIONS)
     version: str = "0.1.0"
     print_ttl_s: int = 600
-    repeat_ms: int = 500
+    repeat_ms: int = 1_500
     retain_days: int = 7
     retain_bytes: int = 1_000_000_000
     personal_hours: int = 24

@@ -58,12 +58,13 @@ def is_gift_code(task: Task, code: str) -> bool:
     return bool(task.gift) and code == task.gift
 
 
-def next_gift(task: Task) -> str:
-    """The SKU of the next gift unit to scan, "" when none is missing."""
-    for line in task.lines:
-        if line.gift and line.verified < line.quantity:
+def next_gift(task: Task, *, picked: bool) -> str:
+    """The SKU of the next gift unit to take (`picked`) or to scan; the last one when all are."""
+    gifts = [line for line in task.lines if line.gift]
+    for line in gifts:
+        if (line.picked if picked else line.verified) < line.quantity:
             return line.sku
-    return ""
+    return gifts[-1].sku if gifts else ""
 
 
 def check_serial(task: Task, serial: str) -> str:

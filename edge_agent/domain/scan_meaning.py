@@ -20,6 +20,7 @@ class CodeKind(StrEnum):
     TASK = "task"
     ORDER = "order"
     SKU = "sku"
+    SERIAL = "serial"
     AMBIGUOUS = "ambiguous"
     UNKNOWN = "unknown"
 
@@ -34,6 +35,8 @@ COMMANDS: dict[str, str] = {
     "OUT": "面单出来了",
     "NOTOUT": "面单没出来",
     "STOPPED": "已停止并放回",
+    "COUNT": "盘点",
+    "N": "数量",
 }
 """Command cards (`$$NAME` or `$$NAME:argument`) and what they are called at the bench."""
 
@@ -71,9 +74,9 @@ def classify(code: str, lookup: Lookup) -> Meaning:
     """Order of trust: `$$` command, `STN-` station or `LOAD-` dock card, what `lookup` knows."""
     if code.startswith("$$"):
         return _command(code)
-    station = _STATION.fullmatch(code)
+    station = station_of_card(code)
     if station:
-        return Meaning(CodeKind.STATION, station.group(1))
+        return Meaning(CodeKind.STATION, station)
     dock = _DOCK.fullmatch(code)
     if dock:
         return Meaning(CodeKind.DOCK, dock.group(1))
@@ -83,6 +86,12 @@ def classify(code: str, lookup: Lookup) -> Meaning:
     if known:
         return Meaning(CodeKind.AMBIGUOUS, matches=known, error_zh="这个条码对应多个对象")
     return Meaning(CodeKind.UNKNOWN, error_zh="不认识的条码")
+
+
+def station_of_card(code: str) -> str:
+    """The station a card `STN-…` names, "" when the code is no station card."""
+    card = _STATION.fullmatch(code)
+    return card.group(1) if card else ""
 
 
 def _command(code: str) -> Meaning:

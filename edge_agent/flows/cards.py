@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from edge_agent.domain import packing
 from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.answer import Answer, done, mind, refuse
 from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.scan_meaning import Meaning
 from edge_agent.domain.task import Line, Task, TaskState
-from edge_agent.flows import parcel, print_label, stop
+from edge_agent.flows import count, parcel, print_label, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import jobs, tasks
 from edge_agent.journal.jobs import Placed
@@ -23,6 +24,15 @@ from protocols.errors import Rejected
 from protocols.events import OfferRejected, PickShorted
 
 CARD_REASON = "工位扫码补打"
+FOUND_MAX = 1_000_000
+SHORT_REASONS = {
+    "card": "缺货",
+    "missing": "货位上没有",
+    "few": "数量不够",
+    "damaged": "破损",
+    "wrong_item": "放错了商品",
+}
+"""Why a shelf has less than was asked for; a card says it as `$$SHORT:DAMAGED`."""
 
 _Reply = tuple[Station, Answer]
 _Card = Callable[[Tx, Station, str, "Task | None", Bench], _Reply]
@@ -56,7 +66,14 @@ def reject(tx: Tx, shipment: str, reason: str) -> Answer:
 
 
 def short(tx: Tx, task: Task, sku: str, found: int, *, station: str, reason: str) -> Answer:
-    """Fewer units on the shelf than asked for; `found` are left there (0..1,000,000)."""
+    """Fewer units on the shelf than asked for; `found` are left there (0..1,000,000).
+
+    `reason` is a key of `SHORT_REASONS`; `sku` "" = the next line to pick. Raises `Rejected`.
+    """
+    if reason not in SHORT_REASONS:
+        raise Rejected("short_reason", "缺货原因不对", "unknown reason", field="reason")
+    if not 0 <= found <= FOUND_MAX:
+        raise Rejected("units_invalid", f"数量要 0 到 {FOUND_MAX}", "bad units", field="found")
     line = _short_line(task, sku)
     body = PickShorted(
         shipment=task.shipment,
@@ -67,26 +84,43 @@ def short(tx: Tx, task: Task, sku: str, found: int, *, station: str, reason: str
         reason=reason,
     )
     tx.append("pick.shorted", body, station=station)
-    return mind("shorted", f"已报缺货: {line.name or line.sku}", task.shipment)
+    text = f"已报{SHORT_REASONS[reason]}: {line.name or line.sku}, 还有 {found} 件"
+    return mind("shorted", text, task.shipment)
 
 
 def _short_line(task: Task, sku: str) -> Line:
     if task.state not in (TaskState.GRANTED, TaskState.PICKING):
         raise Rejected("task_not_started", "不在拣货中", "task is not picking", field="state")
-    for line in task.lines:
+    for line in packing.pick_list(task):
         if line.picked < line.quantity and sku in ("", line.sku, *line.barcodes):
             return line
     raise Rejected("line_complete", "没有缺的商品", "nothing is missing", field="sku")
 
 
+def confirm_notice(tx: Tx, task: Task, station: Station, at: Bench) -> Answer:
+    """A person has read what the screen said: papers may print, the box may close again."""
+    seen = tasks_domain.confirm_notice(task)
+    tasks.save(tx.db, seen, changed_ms=tx.now.wall_ms)
+    print_label.confirmed(tx, task.shipment)
+    if seen.state is TaskState.PICKING and seen.all_verified:
+        return parcel.pack(tx, seen, station, at)
+    return done("confirmed", "已确认", task.shipment)
+
+
 def _ok(tx: Tx, station: Station, _arg: str, task: Task | None, at: Bench) -> _Reply:
+    if station.mode == "count":
+        return count.finish(tx, station)
     if task is None or not task.notice:
         return station, mind("nothing_to_confirm", "没有需要确认的提示")
-    seen = replace(task, notice="")
-    tasks.save(tx.db, seen, changed_ms=tx.now.wall_ms)
-    if seen.state is TaskState.PICKING and seen.all_verified:
-        return station, parcel.pack(tx, seen, station, at)
-    return station, done("confirmed", "已确认", task.shipment)
+    return station, confirm_notice(tx, task, station, at)
+
+
+def _count(_tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench) -> _Reply:
+    return count.begin(station)
+
+
+def _number(_tx: Tx, station: Station, arg: str, _task: Task | None, _at: Bench) -> _Reply:
+    return count.number(station, arg)
 
 
 def _cancel(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench) -> _Reply:
@@ -95,7 +129,9 @@ def _cancel(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench)
 
 def _short(tx: Tx, station: Station, arg: str, task: Task | None, _at: Bench) -> _Reply:
     held = _needed(task)
-    return station, short(tx, held, arg, 0, station=station.id, reason="card")
+    reason = arg.lower() if arg.lower() in SHORT_REASONS else ""
+    sku = "" if reason else arg
+    return station, short(tx, held, sku, 0, station=station.id, reason=reason or "card")
 
 
 def _packed(tx: Tx, station: Station, _arg: str, task: Task | None, at: Bench) -> _Reply:
@@ -185,4 +221,6 @@ _CARDS: dict[str, _Card] = {
     "OUT": _out,
     "NOTOUT": _not_out,
     "STOPPED": _stopped,
+    "COUNT": _count,
+    "N": _number,
 }

@@ -119,17 +119,27 @@ def next_for(db: Connection, printer: str) -> Placed | None:
     return jobs.next_queued(db, printer)
 
 
-def begin(tx: Tx, key: PrintKey, size: int, status: PrinterStatus, *, core_seen: bool) -> PrintJob:
+def begin(
+    tx: Tx,
+    key: PrintKey,
+    size: int,
+    status: PrinterStatus,
+    *,
+    core_seen: bool,
+    printer: str = "",
+) -> PrintJob:
     """The label is drawn (`size` bytes): become `sending` with `label.started`, or `held`.
 
     Only a job returned in state `sending` may be sent. Returns it unchanged when it is not queued
-    any more or nothing may be printed now.
+    (for `printer`, if given) any more or nothing may be printed now.
     """
     placed = jobs.get(tx.db, key)
     assert placed is not None
     job = placed.job
     if job.state is not PrintState.QUEUED or not may_print(tx.db, tx.head.epoch):
         return job
+    if printer not in ("", placed.printer):
+        return replace(job, state=PrintState.HELD)  # another printer's by now; nothing is booked
     gate = SendGate(
         now_ms=tx.now.wall_ms,
         token_live=token_live(tx.db, key),

@@ -16,7 +16,7 @@ from edge_agent.domain.answer import Answer, done, halt, mind, refuse
 from edge_agent.domain.scan import REFUSED_ZH, refuse_code
 from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
 from edge_agent.domain.task import Line, Task, TaskState
-from edge_agent.flows import cards, parcel, print_label
+from edge_agent.flows import cards, count, parcel, print_label, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import stations, tasks
 from edge_agent.journal.stations import Scan, Station
@@ -35,13 +35,16 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     if reason:
         after, answer, shown = before, refuse(reason, REFUSED_ZH[reason]), ""
     else:
-        meaning = classify(code, lambda text: lookup(tx.db, text, before))
-        shown = "" if meaning.kind is CodeKind.UNKNOWN else code
+        meaning = _meaning(tx.db, code, before)
         try:
             with tx.part():
                 after, answer = _respond(tx, before, meaning, at)
         except Rejected as error:
             after, answer = before, refuse(error.code, error.zh, before.shipment)
+        known = meaning.kind not in (CodeKind.UNKNOWN, CodeKind.SERIAL) or answer.tone == "ok"
+        shown = code if known else ""
+    if (after.shipment, after.mode) != (before.shipment, before.mode):
+        after = replace(after, wants="")
     if after != before:
         stations.save(tx.db, after)
     # An unknown code may carry anything, also a person's data: only its length is kept (P12).
@@ -49,6 +52,15 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     seen = Scan(tx.now.wall_ms, station_id, shown, answer.tone, answer.text_zh)
     stations.add_scan(tx.db, seen)
     return answer
+
+
+def _meaning(db: Connection, code: str, station: Station) -> Meaning:
+    """What the code is here: while a serial number is wanted, anything that is no card is one."""
+    meaning = classify(code, lambda text: lookup(db, text, station))
+    cards_too = (CodeKind.COMMAND, CodeKind.STATION, CodeKind.DOCK)
+    if station.mode == "pack" and station.wants and meaning.kind not in cards_too:
+        return Meaning(CodeKind.SERIAL, code, matches=meaning.matches)
+    return meaning
 
 
 def unreadable(reason: str) -> Answer:
@@ -68,10 +80,19 @@ def lookup(db: Connection, code: str, station: Station) -> list[Known]:
     elif tasks.newest(db, code) is not None:
         found.append(Known(CodeKind.TASK, code))
     current = in_hand(db, station)
-    sku = tasks_domain.find_sku(current, code) if current is not None else ""
+    sku = _sku_in(current, code, station) if current is not None else ""
+    if station.mode == "count":
+        sku = tasks.known_sku(db, code)
     if sku:
         found.append(Known(CodeKind.SKU, sku))
     return found
+
+
+def _sku_in(task: Task, code: str, station: Station) -> str:
+    """The SKU of the task in hand that a code means; the gift's own number is its next unit."""
+    if packing.is_gift_code(task, code):
+        return packing.next_gift(task, picked=station.mode != "pack")
+    return tasks_domain.find_sku(task, code)
 
 
 def in_hand(db: Connection, station: Station) -> Task | None:
@@ -97,11 +118,15 @@ def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Sta
     if meaning.kind is CodeKind.DOCK:
         return _dock(tx, station, meaning.ref)
     if meaning.kind is CodeKind.WAYBILL:
-        return _label(tx, station, meaning.ref)
+        return _label(tx, station, meaning.ref, at)
     if meaning.kind is CodeKind.TASK:
         task = current_of(tx.db, meaning.ref)
         assert task is not None
-        return _task(tx, station, task, by_label=False)
+        return _task(tx, station, task, at, by_label=False)
+    if meaning.kind is CodeKind.SERIAL:
+        return _serial(tx, station, meaning, at)
+    if meaning.kind is CodeKind.SKU and station.mode == "count":
+        return count.item(station, meaning.ref)
     if meaning.kind is CodeKind.SKU:
         return _item(tx, station, meaning.ref, at)
     return station, _unknown(tx, station)
@@ -109,7 +134,7 @@ def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Sta
 
 def _by_step(meaning: Meaning, station: Station) -> Meaning:
     """An item's barcode that is also a number of something else: the step at hand decides."""
-    wanted = CodeKind.SKU if station.mode in ("pick", "pack") else CodeKind.WAYBILL
+    wanted = CodeKind.SKU if station.mode in ("pick", "pack", "count") else CodeKind.WAYBILL
     for known in meaning.matches:
         if known.kind is wanted:
             return Meaning(known.kind, known.ref)
@@ -120,9 +145,16 @@ def _unknown(tx: Tx, station: Station) -> Answer:
     task = in_hand(tx.db, station)
     if task is None:
         return refuse("code_unknown", "不认识的条码; 请先扫任务码或面单")
+    return red(tx.db, task) or refuse("not_in_task", "商品不属于本单, 请放回", task.shipment)
+
+
+def red(db: Connection, task: Task) -> Answer | None:
+    """The red screen of a task that a person must stop at, None if there is nothing to stop for."""
     if task.state is TaskState.STOPPING:
-        return halt("停! 订单已取消, 请把商品放回货架", task.shipment)
-    return refuse("not_in_task", "商品不属于本单, 请放回", task.shipment)
+        return halt(stop.red_zh(db, task), task.shipment)
+    if task.halted and task.state in tasks_domain.OPEN:
+        return halt(f"停! {task.notice}; 确认后扫 $$OK", task.shipment, code="notice_stop")
+    return None
 
 
 def _station_card(station: Station, ref: str) -> tuple[Station, Answer]:
@@ -134,28 +166,32 @@ def _station_card(station: Station, ref: str) -> tuple[Station, Answer]:
 def _dock(tx: Tx, station: Station, dock: str) -> tuple[Station, Answer]:
     loading = replace(station, shipment="", mode="load", dock=dock)
     task = in_hand(tx.db, station)
-    if task is not None and task.state is TaskState.STOPPING:
-        return station, halt("停! 订单已取消, 不要装车", task.shipment)
+    stopped = None if task is None else red(tx.db, task)
+    if stopped is not None:
+        return station, stopped
     if station.mode == "label" and task is not None and task.state is TaskState.PACKED:
         return loading, parcel.hand_over(tx, task, station, dock)
     return loading, done("loading", f"开始装车: {dock}, 请逐个扫面单")
 
 
-def _label(tx: Tx, station: Station, waybill: str) -> tuple[Station, Answer]:
+def _label(tx: Tx, station: Station, waybill: str, at: Bench) -> tuple[Station, Answer]:
     """The paper was scanned: exactly the task it was printed for, and proof that it came out."""
     print_label.label_scanned(tx, waybill)
     task = tasks.by_waybill(tx.db, waybill)
     assert task is not None
-    return _task(tx, station, task, by_label=True)
+    return _task(tx, station, task, at, by_label=True)
 
 
-def _task(tx: Tx, station: Station, task: Task, *, by_label: bool) -> tuple[Station, Answer]:
-    settled = _settled(task)
+def _task(
+    tx: Tx, station: Station, task: Task, at: Bench, *, by_label: bool
+) -> tuple[Station, Answer]:
+    settled = _settled(task, at, by_label=by_label)
     if settled is not None:
         return station, settled
     at_it = replace(station, shipment=task.shipment, mode="", dock="")
-    if task.state is TaskState.STOPPING:
-        return at_it, halt("停! 订单已取消, 放回货架后扫 $$STOPPED", task.shipment)
+    stopped = red(tx.db, task)
+    if stopped is not None:
+        return at_it, stopped
     if station.mode == "load" and by_label:
         if task.state is not TaskState.PACKED:
             return station, refuse("not_packed", "还没有打包, 不能装车", task.shipment)
@@ -166,14 +202,17 @@ def _task(tx: Tx, station: Station, task: Task, *, by_label: bool) -> tuple[Stat
     return _begin(tx, at_it, task)
 
 
-def _settled(task: Task) -> Answer | None:
+def _settled(task: Task, at: Bench, *, by_label: bool = False) -> Answer | None:
     """The answer for a task that nothing can be done about any more, or not yet."""
+    void = "面单已作废, 请撕掉; 商品放回货架" if by_label else "订单已取消, 请放回货架"
+    when = f"{at.plan.clock_text(task.changed_ms)} {task.station}".strip()
+    left = f"已交接 ({when}), 不用再扫; 若是另一个包裹, 面单贴重了"
     answers: dict[TaskState, Answer] = {
         TaskState.OFFERED: refuse("not_granted", "还没有授权, 请稍候", task.shipment),
         TaskState.ACCEPTED: refuse("not_granted", "还没有授权, 请稍候", task.shipment),
         TaskState.REJECTED: refuse("rejected", "本仓已拒单", task.shipment),
-        TaskState.STOPPED: refuse("stopped", "订单已取消, 请放回货架", task.shipment),
-        TaskState.HANDED_OVER: mind("handed_over", "已交接, 不用再扫", task.shipment),
+        TaskState.STOPPED: refuse("stopped", void, task.shipment),
+        TaskState.HANDED_OVER: mind("handed_over", left, task.shipment),
     }
     return answers.get(task.state)
 
@@ -181,10 +220,12 @@ def _settled(task: Task) -> Answer | None:
 def _begin(tx: Tx, station: Station, task: Task) -> tuple[Station, Answer]:
     """Start or resume: pick until all is in the tote, then verify."""
     started = tasks_domain.start(task, station.id, station.operator)
-    tasks.save(tx.db, started, changed_ms=tx.now.wall_ms)
     if task.state is TaskState.GRANTED:
         body = TaskStarted(shipment=task.shipment, token=task.token, operator=station.operator)
         tx.append("task.started", body, station=station.id)
+    if started.all_picked:
+        started = parcel.begin(tx, started, station)
+    tasks.save(tx.db, started, changed_ms=tx.now.wall_ms)
     if started.all_picked:
         return replace(station, mode="pack"), done("packing", "开始复核, 请扫商品", task.shipment)
     text = f"开始拣货: {_next_line(started)}"
@@ -194,24 +235,22 @@ def _begin(tx: Tx, station: Station, task: Task) -> tuple[Station, Answer]:
 def _item(tx: Tx, station: Station, sku: str, at: Bench) -> tuple[Station, Answer]:
     task = in_hand(tx.db, station)
     assert task is not None
-    if task.state is TaskState.STOPPING:
-        return station, halt("停! 订单已取消, 请把商品放回货架", task.shipment)
-    settled = _settled(task)
-    if settled is not None:
-        return station, settled
+    stopped = red(tx.db, task) or _settled(task, at)
+    if stopped is not None:
+        return station, stopped
     if task.state is TaskState.PACKED:
         return station, mind("packed", "已打包, 请扫装车码", task.shipment)
-    step: Callable[[Tx, Station, Task, str, Bench], Answer]
+    step: Callable[[Tx, Station, Task, str, Bench], tuple[Station, Answer]]
     step = _verify if station.mode == "pack" else _pick
     try:
-        return station, step(tx, station, task, sku, at)
+        return step(tx, station, task, sku, at)
     except Rejected as error:
         if error.code != "line_complete":
             raise
         return station, mind("line_complete", error.zh, task.shipment)
 
 
-def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer:
+def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> tuple[Station, Answer]:
     task, line = tasks_domain.pick(task, sku)
     tasks.put_progress(tx.db, task, line)
     body = ItemPicked(
@@ -219,17 +258,52 @@ def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer:
     )
     tx.append("item.picked", body, station=station.id)
     if task.all_picked:
-        return done("picked_all", "拣齐, 请再扫任务码开始复核", task.shipment)
-    return done(
-        "picked", f"{line.picked}/{line.quantity}; 下一个: {_next_line(task)}", task.shipment
-    )
+        return station, done("picked_all", "拣齐, 请再扫任务码开始复核", task.shipment)
+    text = f"{line.picked}/{line.quantity}; 下一个: {_next_line(task)}"
+    return station, done("picked", text, task.shipment)
 
 
-def _verify(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> Answer:
+def _verify(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> tuple[Station, Answer]:
+    _after, line = tasks_domain.verify(task, sku)
+    if line.serial:
+        text = f"请扫序列号: {line.name or sku} {line.verified}/{line.quantity}"
+        return replace(station, wants=sku), mind("serial_wanted", text, task.shipment)
+    return station, _verified(tx, station, task, sku, "", at)
+
+
+def _serial(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Station, Answer]:
+    """The serial number of the unit in the packer's hand. Raises `Rejected`."""
+    task = in_hand(tx.db, station)
+    stopped = None if task is None else red(tx.db, task) or _settled(task, at)
+    if task is None or stopped is not None:
+        return replace(station, wants=""), stopped or refuse("no_task", "请先扫任务码或面单")
+    if meaning.matches:
+        raise Rejected(
+            "serial_wanted", "请扫序列号, 不是商品条码或面单", "a serial is wanted", field="serial"
+        )
+    serial = packing.check_serial(task, meaning.ref)
+    if not tasks.add_serial(tx.db, task, station.wants, serial):
+        raise Rejected(
+            "serial_repeated", f"序列号 {serial} 已在本包裹里", "serial repeats", field="serial"
+        )
+    answer = _verified(tx, station, task, station.wants, serial, at)
+    return replace(station, wants=""), answer
+
+
+def _verified(tx: Tx, station: Station, task: Task, sku: str, serial: str, at: Bench) -> Answer:
     task, line = tasks_domain.verify(task, sku)
     tasks.put_progress(tx.db, task, line)
-    body = ItemVerified(shipment=task.shipment, token=task.token, sku=sku, quantity=1)
+    body = ItemVerified(
+        shipment=task.shipment,
+        token=task.token,
+        sku=sku,
+        quantity=1,
+        serial=serial,
+        gift=line.gift,
+    )
     tx.append("item.verified", body, station=station.id)
+    if packing.gift_missing(task):
+        return done("gift_wanted", packing.gift_zh(task), task.shipment)
     if not task.all_verified:
         return done("verified", f"{line.verified}/{line.quantity}", task.shipment)
     if task.notice:

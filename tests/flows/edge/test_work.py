@@ -46,7 +46,7 @@ def test_a_parcel_from_the_shelf_to_the_van(floor: Floor) -> None:
     assert floor.state(SHIPMENT) == "handed_over"
     assert [t for t in floor.types() if not t.startswith(("label", "command", "epoch"))] == [
         "grant.stored", "task.started",
-        "item.picked", "item.picked", "item.picked",
+        "item.picked", "item.picked", "item.picked", "pack.started",
         "item.verified", "item.verified", "item.verified",
         "parcel.packed", "parcel.handed_over",
     ]  # fmt: skip
