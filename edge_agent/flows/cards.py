@@ -27,12 +27,12 @@ CARD_REASON = "工位扫码补打"
 FOUND_MAX = 1_000_000
 SHORT_REASONS = {
     "card": "缺货",
-    "missing": "货位上没有",
-    "few": "数量不够",
-    "damaged": "破损",
-    "wrong_item": "放错了商品",
+    "none": "货位上没有",
+    "lost": "找不到",
+    "broken": "破损",
+    "wrong": "放错了商品",
 }
-"""Why a shelf has less than was asked for; a card says it as `$$SHORT:DAMAGED`."""
+"""Why a shelf has less than was asked for; a card says it as `$$SHORT:BROKEN`."""
 
 _Reply = tuple[Station, Answer]
 _Card = Callable[[Tx, Station, str, "Task | None", Bench], _Reply]
@@ -136,6 +136,8 @@ def _short(tx: Tx, station: Station, arg: str, task: Task | None, _at: Bench) ->
 
 def _packed(tx: Tx, station: Station, _arg: str, task: Task | None, at: Bench) -> _Reply:
     held = _needed(task)
+    if held.halted:
+        raise Rejected("notice_open", f"{held.notice}; 先扫 $$OK", "a notice waits", field="state")
     if held.notice:
         return station, mind("notice", f"{held.notice}; 确认后扫 $$OK", held.shipment)
     return station, parcel.pack(tx, held, station, at)

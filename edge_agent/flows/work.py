@@ -18,7 +18,7 @@ from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
 from edge_agent.domain.task import Line, Task, TaskState
 from edge_agent.flows import cards, count, parcel, print_label, stop
 from edge_agent.flows.bench import Bench
-from edge_agent.journal import stations, tasks
+from edge_agent.journal import goods, stations, tasks
 from edge_agent.journal.stations import Scan, Station
 from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
@@ -79,10 +79,10 @@ def lookup(db: Connection, code: str, station: Station) -> list[Known]:
         found.append(Known(CodeKind.WAYBILL, code))
     elif tasks.newest(db, code) is not None:
         found.append(Known(CodeKind.TASK, code))
+    if station.mode == "count":
+        return [*found, *(Known(CodeKind.SKU, one.sku) for one in goods.under(db, code))]
     current = in_hand(db, station)
     sku = _sku_in(current, code, station) if current is not None else ""
-    if station.mode == "count":
-        sku = tasks.known_sku(db, code)
     if sku:
         found.append(Known(CodeKind.SKU, sku))
     return found
@@ -135,6 +135,8 @@ def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Sta
 def _by_step(meaning: Meaning, station: Station) -> Meaning:
     """An item's barcode that is also a number of something else: the step at hand decides."""
     wanted = CodeKind.SKU if station.mode in ("pick", "pack", "count") else CodeKind.WAYBILL
+    if station.mode == "count" and sum(one.kind is wanted for one in meaning.matches) > 1:
+        return Meaning(CodeKind.UNKNOWN, error_zh="这个条码对应多个商品")
     for known in meaning.matches:
         if known.kind is wanted:
             return Meaning(known.kind, known.ref)

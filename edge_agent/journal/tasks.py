@@ -39,16 +39,6 @@ def by_waybill(db: Connection, waybill: str) -> Task | None:
     return _one(db, order, (waybill,))
 
 
-def known_sku(db: Connection, code: str) -> str:
-    """The SKU that a code (itself or a barcode) means in any task still kept, "" if none."""
-    found = db.execute(
-        "SELECT sku FROM task_line WHERE sku=?"
-        " OR EXISTS (SELECT 1 FROM json_each(barcodes) WHERE value=?) LIMIT 1",
-        (code, code),
-    ).fetchone()
-    return "" if found is None else str(found[0])
-
-
 def by_state(db: Connection, states: Sequence[TaskState], limit: int) -> list[Task]:
     """Tasks in these states, the most urgent first."""
     marks = ", ".join("?" * len(states))
