@@ -1,7 +1,7 @@
 # The verbs of the project. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt sim crash bench bench-stock lock clean
+.PHONY: help setup demo test check fmt sim crash bench bench-stock bench-edge lock clean
 
 PY := .venv/bin/python
 SEEDS ?= 5
@@ -39,6 +39,9 @@ bench: setup ## measure the figures of benchmarks/RESULTS.md on this machine
 
 bench-stock: setup ## measure stock under races, kills and load beside the usual ways (BENCH_FLAGS="--quick --only B1,B3")
 	@$(PY) -m benchmarks.stock $(BENCH_FLAGS)
+
+bench-edge: setup ## measure one bench, and the agent beside thingsboard-gateway (BENCH_FLAGS="--quick")
+	@$(PY) -m benchmarks station station_load edge_peer $(BENCH_FLAGS)
 
 lock: setup ## write requirements/*.lock.txt again from pyproject.toml (UPGRADE=1 takes newer versions)
 	@tools/lock

@@ -27,6 +27,8 @@ BENCHES = {
     "applied": "events from four agents applied to orders",
     "routing": "warehouse and carrier chosen by rules, without a database",
     "station": "a scan's way to the printer, an agent's memory and start",
+    "station_load": "drawing, processor at 10 scans/s, a busy loop, 96 MB of memory",
+    "edge_peer": "our agent beside thingsboard-gateway: kills, an outage, memory",
 }
 QUIET_CORES = 0.2
 Bench = Callable[[Path, bool], Sequence[Figure]]

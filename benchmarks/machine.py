@@ -129,3 +129,20 @@ def cpu_s(pid: int) -> float:
     """Processor seconds a process has used so far, all its threads (proc(5), utime + stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants (proc(5), task/children)."""
+    found = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            found += family(int(child))
+    return found
+
+
+def memory_mib(pid: int, name: str) -> float:
+    """`Pss` or `Rss` of one process (proc(5), smaps_rollup)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"no {name} in smaps_rollup")

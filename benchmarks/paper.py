@@ -12,7 +12,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from virtual_warehouse.tspl_reader import Label, Question, TsplReader
+from virtual_warehouse.heard import Label, Question
+from virtual_warehouse.tspl_reader import TsplReader
 
 READY, BUSY = b"\x00", b"\x20"
 FULL = bytes((2, 0x40, 0x40, 0x40, 0x40, 3, 13, 10))

@@ -20,11 +20,12 @@ from typing import Any
 from msgspec import Struct
 
 from benchmarks import floor_work
+from benchmarks.machine import percentile
 from edge_agent import bootstrap
 from edge_agent.agent import Agent
 from edge_agent.agent.parts import Ports
 from edge_agent.domain.floor_plan import FloorPlan
-from edge_agent.domain.label import LabelFields
+from edge_agent.domain.label import PaperFields
 from edge_agent.domain.printer_status import READY, PrinterStatus, SendOutcome
 from edge_agent.flows import print_label
 from edge_agent.journal.core import JournalCore
@@ -54,10 +55,10 @@ class NoPaper:
 class NoDrawing:
     """The label maker of a printer that never prints."""
 
-    def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
+    def framed(self, fields: PaperFields, job_tag: str = "") -> bytes:
         raise AssertionError("nothing is drawn here")
 
-    def preview_png(self, fields: LabelFields) -> bytes:
+    def preview_png(self, fields: PaperFields) -> bytes:
         raise AssertionError("nothing is drawn here")
 
 
@@ -129,6 +130,8 @@ async def _serve(agent: Agent, running: asyncio.Task[None]) -> None:
             talk.say(granted=live.floor.read(floor_work.granted_count) - len(done))
         elif order["do"] == "telemetry":
             talk.say(**await _write(agent, "telemetry", list(_telemetry(order["events"]))))
+        elif order["do"] == "paced":
+            await _paced(agent, talk, order)
         elif order["do"] == "floor":
             rows = live.floor.read(lambda db: floor_work.remaining_work(db, done))
             talk.say(**await _write(agent, "floor", rows))
@@ -153,6 +156,26 @@ async def _write(agent: Agent, stream: str, rows: Sequence[Row]) -> dict[str, An
         "events": len(rows), "start": start, "written": written, "end": time.monotonic(),
         "batches": live.count.batches - batches, "rewinds": live.count.rewinds - rewinds,
     }  # fmt: skip
+
+
+async def _paced(agent: Agent, talk: Answers, order: dict[str, Any]) -> None:
+    """Numbered events from `first`, one a commit, at `rate` a second (0: as fast as it goes).
+
+    Says each number once its commit is durable, and what each commit took at the end.
+    """
+    live, number = agent.live, int(order["first"])
+    start, made, took_ms = time.monotonic(), 0, list[float]()
+    while (now := time.monotonic()) - start < order["seconds"]:
+        if order["rate"] and made >= (now - start) * order["rate"]:
+            await asyncio.sleep(min(0.01, 1 / order["rate"]))
+            continue
+        row = ("scan.refused", ScanRefused("code_unknown", number, "scanner-1"), "p-1")
+        await live.ports.journals["telemetry"].write(functools.partial(_append, rows=[row]))
+        took_ms.append((time.monotonic() - now) * 1000)
+        live.wake_upload["telemetry"].set()
+        talk.say(accepted=number)
+        made, number = made + 1, number + 1
+    talk.say(done=made, p50_ms=percentile(took_ms, 50), p99_ms=percentile(took_ms, 99))
 
 
 def _append(tx: Tx, rows: Sequence[Row]) -> None:

@@ -44,6 +44,24 @@ class AgentProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    async def tell(self, what: str, **values: Any) -> None:
+        """Give an order that is answered by several lines."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": what, **values}).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        """The next line; {} when the process is gone."""
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line.endswith(b"\n") else {}
+        return answer
+
+    async def kill(self) -> None:
+        """`kill -9`."""
+        self._process.kill()
+        await self._process.wait()
+
     async def stop(self) -> None:
         """Let it leave in order; kill what does not."""
         assert self._process.stdin is not None
@@ -121,7 +139,7 @@ async def running(
     processes: list[AgentProcess] = []
     try:
         for account in access.agents:
-            processes.append(await _agent(folder / account.agent, account, port))
+            processes.append(await start_agent(folder / account.agent, account, port))
         assert program.pid is not None
         world = WireBed(bed, url, processes, program.pid, between.pid)
         await _until_resynced(world)
@@ -140,8 +158,9 @@ async def _until_resynced(world: WireBed) -> None:
     raise AssertionError("an agent was not resynchronised")
 
 
-async def _agent(folder: Path, account: BrokerAgent, port: int) -> AgentProcess:
-    folder.mkdir()
+async def start_agent(folder: Path, account: BrokerAgent, port: int) -> AgentProcess:
+    """An agent process on a journal in `folder`, which may be there already."""
+    folder.mkdir(exist_ok=True)
     config = {
         "folder": str(folder), "agent": account.agent, "site": account.site,
         "host": "127.0.0.1", "port": port, "secret": account.secret,
