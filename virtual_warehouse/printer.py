@@ -1,23 +1,27 @@
-"""A label printer on TCP that turns its bytes back into a picture and reads the barcode on it.
+"""A label printer that turns its bytes back into a picture and reads the barcode on it.
 
-Stands where the hardware stands: demo, tests and benchmarks print to it. It speaks TSPL through
-`tspl_reader`, keeps every label as a PNG named after its waybill, and can be broken on purpose.
+Stands where the hardware stands: demo, tests and benchmarks print to it, over TCP or a serial
+line. It speaks TSPL, ZPL or ESC/POS through the readers beside it, keeps every label as a PNG named
+after its waybill, and can be broken on purpose.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import socket
 import struct
+import tty
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from virtual_warehouse.tspl_reader import Label, Nonsense, Question, TsplReader
+from virtual_warehouse.heard import Heard, Label, Mark, Nonsense
+from virtual_warehouse.voices import Condition, answer, reader_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,7 +47,11 @@ class Faults:
 
     `print_ms` is how long a label takes; `reset_after_bytes` cuts the connection once, after so
     many bytes; `half_open` stops reading; `stale` is sent unasked before the next answer;
-    `lose_label_after_bytes` swallows the rest of a connection as a printer switched off would.
+    `lose_label_after_bytes` swallows the rest of a connection as a printer switched off would;
+    `answer_ms` delays every answer; `read_bytes_s` is how fast it takes bytes (0 = at once);
+    `silent_on_trouble` answers nothing without paper, as Zebra's manual says; `no_echo` keeps
+    finished papers to itself, as clones do; `reprints` prints a label again by itself when paper
+    ended under it (what came out before is `spoiled`), else that label is gone.
     """
 
     paper_out: bool = False
@@ -55,10 +63,21 @@ class Faults:
     reset_after_bytes: int | None = None
     lose_label_after_bytes: int | None = None
     stale: bytes = b""
+    paper_low: bool = False
+    answer_ms: int = 0
+    read_bytes_s: int = 0
+    silent_on_trouble: bool = False
+    no_echo: bool = False
+    reprints: bool = True
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing prints now."""
+        return self.paper_out or self.cover_open or self.paused
 
     def clear(self) -> None:
         healthy = Faults(print_ms=self.print_ms)
-        for name in Faults.__slots__:
+        for name in self.__slots__:
             setattr(self, name, getattr(healthy, name))
 
 
@@ -75,6 +94,8 @@ class VirtualPrinter:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        language: str = "tspl",
+        dots_per_mm: int = 8,
         clock_ms: Callable[[], int] | None = None,
         on_printed: Callable[[PrintedLabel], None] | None = None,
     ) -> None:
@@ -84,12 +105,16 @@ class VirtualPrinter:
         self.faults = Faults()
         self.printed: list[PrintedLabel] = []
         self.nonsense: list[bytes] = []
+        self.spoiled = 0
         self.bytes_received = 0
+        self._language = language
+        self._dots_per_mm = dots_per_mm
+        self._writer: asyncio.StreamWriter | None = None
         self._clock_ms = clock_ms
         self._on_printed = on_printed
         self._server: asyncio.Server | None = None
         self._turn = asyncio.Lock()
-        self._labels: asyncio.Queue[Label] = asyncio.Queue()
+        self._labels: asyncio.Queue[Label | Mark] = asyncio.Queue()
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="virtual-printer")
@@ -114,6 +139,29 @@ class VirtualPrinter:
         if self._server is not None:
             await self._server.wait_closed()
         self._reader_thread.shutdown()
+
+    def plug_in(self) -> str:
+        """Print from a serial line too; returns the path of its far end. Call after `start`."""
+        near, far = os.openpty()
+        tty.setraw(far)
+        self._spawn(self._serve_line(near, far))
+        return os.ttyname(far)
+
+    async def _serve_line(self, near: int, far: int) -> None:
+        """`far` stays open here, so that an agent that lets go does not end the line."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=READ_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        back = os.fdopen(os.dup(near), "wb", buffering=0)
+        ahead = os.fdopen(near, "rb", buffering=0)
+        listening, _ = await loop.connect_read_pipe(lambda: protocol, ahead)
+        talking, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, back)
+        try:
+            await self._listen(reader, asyncio.StreamWriter(talking, flow, None, loop))
+        finally:
+            listening.close()
+            talking.close()
+            os.close(far)
 
     @property
     def in_use(self) -> bool:
@@ -151,7 +199,8 @@ class VirtualPrinter:
                 await writer.wait_closed()
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        interpreter = TsplReader()
+        interpreter = reader_of(self._language, self._dots_per_mm)
+        self._writer = writer
         received = 0
         while True:
             while self.faults.half_open:
@@ -159,6 +208,8 @@ class VirtualPrinter:
             data = await reader.read(READ_BYTES)
             if not data:
                 return
+            if self.faults.read_bytes_s:
+                await asyncio.sleep(len(data) / self.faults.read_bytes_s)
             limit = self.faults.lose_label_after_bytes
             kept = data if limit is None else data[: max(0, limit - received)]
             received += len(data)
@@ -171,37 +222,49 @@ class VirtualPrinter:
                 _reset(writer)
                 return
 
-    async def _take(self, item: Question | Label | Nonsense, writer: asyncio.StreamWriter) -> None:
-        if isinstance(item, Label):
+    async def _take(self, item: Heard, writer: asyncio.StreamWriter) -> None:
+        faults = self.faults
+        if isinstance(item, Label | Mark):
             self._busy = True
             self._labels.put_nowait(item)
         elif isinstance(item, Nonsense):
             self.nonsense.append(item.line)
-        elif not self.faults.mute:
-            stale, self.faults.stale = self.faults.stale, b""
-            writer.write(stale + self._answer(item.kind))
+        elif not faults.mute and not (faults.silent_on_trouble and faults.stopped):
+            if faults.answer_ms:
+                await asyncio.sleep(faults.answer_ms / 1000)
+            stale, faults.stale = faults.stale, b""
+            writer.write(stale + answer(item.kind, self._condition()))
             await writer.drain()
 
-    def _answer(self, kind: str) -> bytes:
-        faults = self.faults
-        if kind == "!?":
-            bits = 0x04 * faults.paper_out | 0x01 * faults.cover_open | 0x10 * faults.paused
-            return bytes((bits | 0x20 * (self._busy and bits == 0),))
-        media = 0x40 | 0x01 * faults.paper_out | 0x20 * faults.cover_open
-        message = 0x60 if faults.paused else 0x45 if media > 0x40 else 0x50 if self._busy else 0x40
-        return bytes((2, message, 0x40, 0x40, media, 3, 13, 10))
+    def _condition(self) -> Condition:
+        now = self.faults
+        return Condition(now.paper_out, now.cover_open, now.paused, self._busy, now.paper_low)
 
     async def _print_forever(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            label = await self._labels.get()
-            while self.faults.paper_out or self.faults.cover_open or self.faults.paused:
+            item = await self._labels.get()
+            if isinstance(item, Mark):
+                if not self.faults.no_echo and not self.faults.mute and self._writer is not None:
+                    self._writer.write(item.answer)
+            else:
+                await self._print(item)
+            self._busy = not self._labels.empty()
+
+    async def _print(self, label: Label) -> None:
+        """Wait for paper, run the motor; a label that paper ends under is spoiled."""
+        while True:
+            while self.faults.stopped:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(self.faults.print_ms / 1000)
-            for _copy in range(label.copies):
-                codes = await loop.run_in_executor(self._reader_thread, read_codes, label.image)
-                await self._keep(label, codes)
-            self._busy = not self._labels.empty()
+            if not self.faults.paper_out:
+                break
+            self.spoiled += 1
+            if not self.faults.reprints:
+                return
+        loop = asyncio.get_running_loop()
+        for _copy in range(label.copies):
+            codes = await loop.run_in_executor(self._reader_thread, read_codes, label.image)
+            await self._keep(label, codes)
 
     async def _keep(self, label: Label, codes: tuple[tuple[str, str], ...]) -> None:
         waybill = next((text for kind, text in codes if kind == "Code128"), "")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from virtual_warehouse.heard import Heard, Label, Nonsense, Question
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -18,29 +20,6 @@ DOTS_PER_MM = 8
 _HARMLESS = frozenset(
     ("GAP", "BLINE", "REFERENCE", "DIRECTION", "DENSITY", "SPEED", "REM", "SET", "OFFSET", "SHIFT")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A status question: `kind` is "!?" or "!S"."""
-
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A finished label: the picture as burnt (mode "1", 0 = black), copies and REM tags."""
-
-    image: Image
-    copies: int
-    remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Nonsense:
-    """A line no printer understands; real ones beep or print garbage."""
-
-    line: bytes
 
 
 @dataclass(slots=True)
@@ -64,14 +43,14 @@ class TsplReader:
         self._canvas = None
         self._remarks.clear()
 
-    def feed(self, data: bytes) -> list[Question | Label | Nonsense]:
+    def feed(self, data: bytes) -> list[Heard]:
         self._buffer += data
-        found: list[Question | Label | Nonsense] = []
+        found: list[Heard] = []
         while self._step(found):
             pass
         return found
 
-    def _step(self, found: list[Question | Label | Nonsense]) -> bool:
+    def _step(self, found: list[Heard]) -> bool:
         buffer = self._buffer
         if buffer[:1] == b"\x1b":
             if len(buffer) < 3:
@@ -95,7 +74,7 @@ class TsplReader:
             self._command(line, found)
         return True
 
-    def _bitmap(self, found: list[Question | Label | Nonsense]) -> bool:
+    def _bitmap(self, found: list[Heard]) -> bool:
         """BITMAP x,y,width in bytes,height,mode,data: the data is exactly width x height bytes."""
         from PIL import Image
 
@@ -131,7 +110,7 @@ class TsplReader:
             self._canvas = Image.new("1", self._paper if all(self._paper) else (width, height), 1)
         return self._canvas
 
-    def _command(self, line: bytes, found: list[Question | Label | Nonsense]) -> None:
+    def _command(self, line: bytes, found: list[Heard]) -> None:
         text = line.decode("ascii", "replace")
         name, _space, rest = text.partition(" ")
         if name == "SIZE":

@@ -92,7 +92,9 @@ class Renderer:
 
 def _trimmed(image: Image, margin: int) -> Image:
     """Cut below the last ink, so that a short slip wastes no paper."""
-    ink = image.point(lambda dot: 255 - dot).getbbox()
+    from PIL import ImageChops
+
+    ink = ImageChops.invert(image.convert("L")).getbbox()
     bottom = min(image.size[1], (ink[3] if ink else 0) + margin)
     return image.crop((0, 0, image.size[0], bottom))
 
@@ -191,7 +193,12 @@ class _Canvas:
         bars = code128.widths(text)
         total = sum(bars) + 2 * code128.QUIET_MODULES
         room = int(box.w * self._dots)
-        module = min(box.max_dots, room // total)
+        # A dot is finer at 300 dpi: there a module may have more of them, as wide on paper.
+        module = min(box.max_dots * self._dots // DOTS_PER_MM[203], room // total)
+        if module < box.module_dots and box.or_qr:
+            side = min(box.w, box.h)
+            self._qr(QrBox(box.x + (box.w - side) / 2, box.y, side, box.text), text)
+            return
         if module < box.module_dots:
             raise Rejected(
                 "barcode_too_long",

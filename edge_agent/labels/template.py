@@ -54,7 +54,8 @@ class TextBox:
 class BarcodeBox:
     """Code 128, centred; the widest module between `module_dots` (>= 3) and `max_dots` that fits.
 
-    Misreads with a valid check character were seen at 2 dots and never at 3.
+    Misreads with a valid check character were seen at 2 dots and never at 3. `or_qr`: a text too
+    long for the box at 3 dots becomes a QR code instead of an error (our own numbers only).
     """
 
     x: float
@@ -64,6 +65,7 @@ class BarcodeBox:
     text: str
     module_dots: int = MIN_MODULE_DOTS
     max_dots: int = 4
+    or_qr: bool = False
     when: str = ""
 
 

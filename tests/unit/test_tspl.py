@@ -12,10 +12,11 @@ from edge_agent.domain.printer_status import PrinterLevel
 from edge_agent.printers import tspl
 from protocols.errors import Rejected
 from tests.support.labels import FIELDS, fields, renderer, template
-from virtual_warehouse.tspl_reader import Label, Nonsense, Question, TsplReader
+from virtual_warehouse.heard import Heard, Label
+from virtual_warehouse.tspl_reader import TsplReader
 
 
-def read_all(data: bytes, cuts: list[int] | None = None) -> list[Question | Label | Nonsense]:
+def read_all(data: bytes, cuts: list[int] | None = None) -> list[Heard]:
     reader = TsplReader()
     edges = [0, *sorted(cuts or []), len(data)]
     found = [item for a, b in pairwise(edges) for item in reader.feed(data[a:b])]
