@@ -44,14 +44,27 @@ class PrinterSetting(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScannerSetting(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[scanners]]`: one wired scanner on a serial port, by path."""
+    """`[[scanners]]`: one scanner at a port (`path`), by path and never by name.
+
+    `station` "" is bound later; `baud`, `suffix`, `prefix` unset are those of the `profile`.
+    """
 
     source: Name
-    station: Name
-    path: str
-    baud: Annotated[int, Meta(ge=300, le=921_600)] = 115_200
-    suffix: Literal["any", "CR", "LF", "CRLF", "ETX"] = "any"
+    path: Annotated[str, Meta(min_length=1, max_length=200)]
+    station: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,32}$(?!\n)")] = ""
+    kind: Literal["serial", "hid"] = "serial"
+    profile: str = ""
+    baud: Annotated[int, Meta(ge=0, le=921_600)] = 0
+    suffix: Literal[
+        "", "any", "CR", "LF", "CRLF", "ETX", "ENTER", "KP_ENTER", "TAB", "DOWN", "NONE"
+    ] = ""
     prefix: Annotated[str, Meta(max_length=8)] = ""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is set here instead of what the profile says."""
+        chosen = {"baud": self.baud, "suffix": self.suffix, "prefix": self.prefix}
+        return {key: value for key, value in chosen.items() if value}
 
 
 class StationSetting(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,8 +113,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """浏览器可用的主机名，防 DNS 重绑定。Host names a browser may use (DNS rebinding)."""
     print_ttl_s: Annotated[int, Meta(ge=10, le=86_400)] = 600
     """面单排队超过多少秒就不再自动打印。Seconds after which a queued label needs a person."""
-    repeat_ms: Annotated[int, Meta(ge=0, le=5_000)] = 500
-    """同一扫描枪同一条码多少毫秒内算重复触发。A trigger that bounced, in ms."""
+    repeat_ms: Annotated[int, Meta(ge=0, le=5_000)] = 1_500
+    """同一工位同一条码多少毫秒内算一次扫码。The same code at a station within it is one scan."""
+    scanner_adopt: bool = True
+    """未登记的扫描枪可在状态页收编或扫工位卡绑定。Unlisted scanners may be adopted or bound."""
     retain_days: Annotated[int, Meta(ge=1, le=90)] = 7
     """已确认事件保留天数，供云端恢复后重放。Days acknowledged rows are kept for replay."""
     retain_bytes: Annotated[int, Meta(ge=1_000_000, le=64_000_000_000)] = 1_000_000_000
@@ -123,7 +138,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     printers: tuple[PrinterSetting, ...] = ()
     """打印机：`name`、`host` + `port` 或 `device` (+ `baud`)、`profile`、`template`、`spare`。"""
     scanners: tuple[ScannerSetting, ...] = ()
-    """串口扫描枪：`source`、`station`、`path`、`baud`、`suffix`、`prefix`。Wired scanners."""
+    """扫描枪：`source`、`path`、`station`、`kind`（serial/hid）、`profile`、`suffix`。Scanners."""
 
     @property
     def data_path(self) -> Path:
@@ -202,9 +217,31 @@ def _check_names(settings: Settings) -> None:
     for station in settings.stations:
         if station.printer and station.printer not in printers:
             raise _invalid("stations", f"工位 {station.id} 的打印机不存在", "unknown printer")
+    _check_scanners(settings, stations)
+
+
+_MOVING = (
+    "/dev/input/event",
+    "/dev/input/by-id/",
+    "/dev/serial/by-id/",
+    "/dev/ttyUSB",
+    "/dev/ttyACM",
+)
+"""Names that move on re-plug, or that two scanners of one model share."""
+
+
+def _check_scanners(settings: Settings, stations: list[str]) -> None:
     for scanner in settings.scanners:
-        if scanner.station not in stations:
+        if scanner.station and scanner.station not in stations:
             raise _invalid("scanners", f"扫描枪 {scanner.source} 的工位不存在", "unknown station")
+        if scanner.path.startswith(_MOVING):
+            zh = f"扫描枪 {scanner.source} 的 path 会随插拔变化, 请用 /dev/…/by-path/… 下的路径"
+            raise _invalid("scanners", zh, "use the by-path link of the port")
+        if scanner.baud and scanner.baud < 300:
+            raise _invalid("scanners", f"扫描枪 {scanner.source} 的波特率超限", "baud below 300")
+    paths = [scanner.path for scanner in settings.scanners]
+    if len(set(paths)) != len(paths):
+        raise _invalid("scanners", "两个扫描枪写了同一个 path", "a path stands twice in scanners")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from edge_agent.domain.answer import Answer
 from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.domain.moment import ServerOffset
 from edge_agent.domain.printer_status import SILENT, PrinterStatus
+from edge_agent.domain.scanner_roster import ScannerRoster
 from edge_agent.domain.sender import Sender
 from edge_agent.flows import upload
 from edge_agent.flows.bench import Bench
@@ -92,6 +93,7 @@ class Live:
         self.printer_status: dict[str, PrinterStatus] = dict.fromkeys(plan.printers, SILENT)
         self.wake_upload = {stream: asyncio.Event() for stream in STREAMS}
         self.wake_printer = {name: asyncio.Event() for name in plan.printers}
+        self.scanners = ScannerRoster()
         self.count = Counters()
         self.group: asyncio.TaskGroup | None = None
 

@@ -68,6 +68,8 @@ def status(live: Live) -> dict[str, Any]:
             name: {"level": state.level.value, "code": state.code, "reason_zh": state.reason_zh}
             for name, state in live.printer_status.items()
         },
+        "scanners": live.scanners.rows(),
+        "unknown_scanners": live.scanners.unknown(),
         "counters": asdict(live.count),
         **floor,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -10,9 +11,9 @@ from edge_agent import labels
 from edge_agent.agent.guarded import OffPrinter, attempt, guarded, off
 from edge_agent.bootstrap.box import Box
 from edge_agent.bootstrap.printers import press_of, printer_of
-from edge_agent.bootstrap.scanners import scanner_of
+from edge_agent.bootstrap.scanners import SWITCH_S, FloorScanners
 from edge_agent.ports import LabelMaker, Printer, Scanner
-from edge_agent.settings import PrinterSetting, ScannerSetting, Settings
+from edge_agent.settings import PrinterSetting, Settings
 
 
 def all_printers(
@@ -44,21 +45,18 @@ def _printer_and_press(
 
 def start_scanners(settings: Settings, agent: Any, box: Box | None = None) -> list[Scanner]:
     """Start every scanner that can be; one that cannot be is shown with its reason."""
-    started: list[Scanner] = []
-    for one in settings.scanners if box is None or not box.safe_zh else ():
-        found = attempt(f"scanner {one.source}", partial(_started, one, agent))
-        if not isinstance(found, str):
-            started.append(found)
-        elif box is not None:
-            box.drivers[f"scanner {one.source}"] = found
     if box is not None and box.safe_zh:
         box.drivers.update(
             {f"scanner {one.source}": "安全模式, 扫描枪驱动停用" for one in settings.scanners}
         )
-    return started
-
-
-def _started(setting: ScannerSetting, agent: Any) -> Scanner:
-    scanner = scanner_of(setting, agent)
-    scanner.start()
-    return scanner
+        return []
+    sys.setswitchinterval(SWITCH_S)
+    scanners = FloorScanners(settings, agent)
+    for one in settings.scanners:
+        failed = attempt(f"scanner {one.source}", partial(scanners.add, one))
+        if failed is not None and box is not None:
+            box.drivers[f"scanner {one.source}"] = failed
+    failed = attempt("scanners", scanners.start)
+    if failed is not None and box is not None:
+        box.drivers["scanners"] = failed
+    return [scanners]

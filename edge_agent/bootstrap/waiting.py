@@ -15,6 +15,7 @@ from edge_agent.bootstrap.heartbeat import beat, tell_service_manager
 from edge_agent.bootstrap.journals import probe
 from edge_agent.bootstrap.page import open_page
 from edge_agent.domain.answer import Answer
+from edge_agent.domain.scanner_roster import ScannerRoster
 from edge_agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class ClosedBench:
         self.ready = asyncio.Event()
         self.ready.set()
         self.live = self
+        self.scanners = ClosedDoor(self)
         self._feedback = feedback
         self._going: set[asyncio.Task[Any]] = set()
 
@@ -67,6 +69,23 @@ class ClosedBench:
         answer = Answer("error", "red", "storage", text, refused="storage")
         self._feedback(station, answer)
         return answer
+
+
+class ClosedDoor(ScannerRoster):
+    """Roster and door of a bench that takes nothing; what people had bound cannot be read now."""
+
+    def __init__(self, bench: ClosedBench) -> None:
+        super().__init__()
+        self._bench = bench
+        self.changed: Callable[[], None] = lambda: None
+
+    async def scanned(self, port: str, code: str) -> Answer:
+        """See `ScannerDoor.scanned`."""
+        return await self._bench.scan(self.station_of(port), code, self.source_of(port))
+
+    async def refused(self, port: str, reason: str) -> Answer:
+        """See `ScannerDoor.refused`."""
+        return await self._bench.refuse_scan(self.station_of(port), reason, self.source_of(port))
 
 
 StartScanners = Callable[[Any], list[Any]]

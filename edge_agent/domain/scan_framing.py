@@ -10,13 +10,17 @@ from dataclasses import dataclass
 
 from edge_agent.domain.scan import MAX_CODE_CHARS, ScanEvent, ScanRefused, refuse_code
 
-SUFFIXES: dict[str, bytes] = {"CR": b"\r", "LF": b"\n", "CRLF": b"\r\n", "ETX": b"\x03"}
+SUFFIXES: dict[str, bytes] = {
+    "CR": b"\r", "LF": b"\n", "CRLF": b"\r\n", "ETX": b"\x03", "any": b"\r\n\x03", "NONE": b"",
+}  # fmt: skip
 MAX_CODE_BYTES = MAX_CODE_CHARS * 4
 
 
 @dataclass(frozen=True, slots=True)
 class FramingRules:
-    """How one scanner is set up. `suffix` is a key of `SUFFIXES` or "any" (CR, LF or ETX).
+    """How one scanner is set up. `suffix` is a key of `SUFFIXES`; "any" is CR, LF or ETX.
+
+    "NONE": the scanner sends none, quiet time ends a code; only for one that cannot be set up.
 
     `prefix`, if set, is cut from the front where it is there (STX is always cut).
     """
@@ -32,9 +36,9 @@ class ScanFramer:
     def __init__(self, source: str, rules: FramingRules | None = None) -> None:
         self._source = source
         self._rules = rules or FramingRules()
-        assert self._rules.suffix == "any" or self._rules.suffix in SUFFIXES, self._rules.suffix
+        assert self._rules.suffix in SUFFIXES, self._rules.suffix
         assert 0 < self._rules.max_chars <= MAX_CODE_CHARS, self._rules.max_chars
-        self._ends = b"\r\n\x03" if self._rules.suffix == "any" else SUFFIXES[self._rules.suffix]
+        self._ends = SUFFIXES[self._rules.suffix]
         self._buffer = bytearray()
         self._overlong = False
 
@@ -56,6 +60,10 @@ class ScanFramer:
 
         An overlong code stays refused up to its suffix, or its tail would pass for a code.
         """
+        if not self._ends and (self._buffer or self._overlong):
+            found: list[ScanEvent | ScanRefused] = []
+            self._end(found, at_ms)
+            return found
         if not self._buffer:
             return []
         self._buffer.clear()

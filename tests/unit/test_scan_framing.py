@@ -81,12 +81,41 @@ def test_every_refusal_has_words() -> None:
 
 def test_the_trigger_bounce_is_dropped_and_a_real_second_scan_is_not() -> None:
     bounce = RepeatFilter()
-    assert not bounce.is_repeat("s1", "SKU", 1_000)
-    assert bounce.is_repeat("s1", "SKU", 2_499)
-    assert not bounce.is_repeat("s1", "SKU", 2_500)
-    assert not bounce.is_repeat("s2", "SKU", 2_501), "another scanner is another hand"
-    assert not bounce.is_repeat("s1", "OTHER", 2_502)
-    assert not bounce.is_repeat("s1", "SKU", 2_503)
+    assert not bounce.is_repeat("S1", "gun", "SKU", 1_000)
+    assert bounce.is_repeat("S1", "gun", "SKU", 2_499)
+    assert not bounce.is_repeat("S1", "gun", "SKU", 2_500), "the window runs from what counted"
+    assert not bounce.is_repeat("S2", "gun 2", "SKU", 2_501), "another station is another bench"
+    assert bounce.is_repeat("S1", "pda", "SKU", 2_502), "two readers of one bench saw one item"
+
+
+def test_two_equal_items_with_another_between_them_are_two_scans() -> None:
+    bounce = RepeatFilter()
+    assert not bounce.is_repeat("S1", "gun", "A", 1_000)
+    assert not bounce.is_repeat("S1", "gun", "B", 1_200)
+    assert not bounce.is_repeat("S1", "gun", "A", 1_400)
+    assert bounce.is_repeat("S1", "gun", "A", 1_500)
+
+
+def test_what_another_hand_scans_does_not_make_a_bounce_count() -> None:
+    bounce = RepeatFilter()
+    assert not bounce.is_repeat("S1", "gun", "A", 1_000)
+    assert not bounce.is_repeat("S1", "pda", "B", 1_100)
+    assert bounce.is_repeat("S1", "gun", "A", 1_200)
+
+
+def test_an_error_is_no_scan_that_counted() -> None:
+    """A red screen must not turn into a yellow "repeat" because the packer scans again."""
+    bounce = RepeatFilter()
+    assert not bounce.is_repeat("S1", "gun", "A", 1_000)
+    bounce.forget("S1", "A")
+    assert not bounce.is_repeat("S1", "gun", "A", 1_200)
+
+
+def test_the_filter_remembers_a_bounded_number() -> None:
+    bounce = RepeatFilter()
+    for number in range(1_000):
+        assert not bounce.is_repeat("S1", "gun", f"C{number}", 1_000)
+    assert len(bounce._seen) == 256
 
 
 def lookup(code: str) -> list[Known]:

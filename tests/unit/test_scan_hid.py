@@ -5,7 +5,7 @@ import pytest
 from edge_agent.domain.scan import ScanEvent, ScanRefused
 from edge_agent.scanners.hid import EV_KEY, EV_SYN, SYN_DROPPED, SYN_REPORT, HidDecoder, HidRules
 
-ENTER, KP_ENTER, TAB, SHIFT, CTRL, ALT, CAPS = 28, 96, 15, 42, 29, 56, 58
+ENTER, KP_ENTER, TAB, DOWN, SHIFT, CTRL, ALT, CAPS = 28, 96, 15, 108, 42, 29, 56, 58
 KEYS = {
     **dict(zip("1234567890-=", range(2, 14), strict=True)),
     **dict(zip("qwertyuiop[]", range(16, 28), strict=True)),
@@ -58,7 +58,7 @@ def test_letters_digits_and_shift() -> None:
     assert hand.seen == ["SF1040-abC$$!"]
 
 
-@pytest.mark.parametrize("suffix", [ENTER, KP_ENTER, TAB])
+@pytest.mark.parametrize("suffix", [ENTER, KP_ENTER, TAB, DOWN])
 def test_suffix_keys(suffix: int) -> None:
     hand = Hand()
     hand.type("a1")
@@ -185,3 +185,85 @@ def test_two_scanners_never_mix() -> None:
     left.tap(ENTER)
     right.tap(ENTER)
     assert (left.seen, right.seen) == (["123"], ["789"])
+
+
+@pytest.mark.parametrize("value", range(128))
+def test_every_ascii_code_has_a_defined_answer(value: int) -> None:
+    """As Alt digits, the way a scanner sends any character: data, an end, or a named refusal."""
+    hand = Hand()
+    hand.type("a")
+    hand.hold(ALT, *(KEYPAD[digit] for digit in f"{value:04d}"))
+    hand.type("b")
+    hand.tap(ENTER)
+    if 32 <= value < 127 or value == 0x1D:
+        assert hand.seen == [f"a{chr(value)}b"]
+    else:
+        assert hand.seen == ["!control_character"]
+
+
+@pytest.mark.parametrize("letter", "abcdefghijklmnopqrstuvwxyz[\\]")
+def test_every_control_key_is_data_an_end_or_refused(letter: str) -> None:
+    hand = Hand()
+    hand.type("a")
+    hand.hold(CTRL, KEYS[letter])
+    hand.type("b")
+    hand.tap(ENTER)
+    wanted = {"]": ["a\x1db"], "j": ["a", "b"], "m": ["a", "b"]}
+    assert hand.seen == wanted.get(letter, ["!control_character"])
+
+
+def test_a_key_that_types_nothing_never_shortens_a_code() -> None:
+    f1, volume_up = 59, 115
+    hand = Hand()
+    hand.tap(volume_up)
+    hand.type("0106")
+    hand.tap(f1)
+    hand.type("21")
+    hand.tap(ENTER)
+    hand.type("ok")
+    hand.tap(ENTER)
+    assert hand.seen == ["!control_character", "ok"]
+
+
+def test_num_lock_around_alt_codes_is_no_part_of_them() -> None:
+    hand = Hand()
+    hand.tap(69)
+    hand.hold(ALT, *(KEYPAD[digit] for digit in "0083"))
+    hand.tap(69, ENTER)
+    assert hand.seen == ["S"]
+
+
+def test_a_code_that_was_under_way_when_the_device_was_opened_is_refused() -> None:
+    hand = Hand()
+    hand.decoder.opened(hand.now_ms)
+    hand.type("234567892")  # the first digits came before us
+    hand.tap(ENTER)
+    hand.type("6901234567892")
+    hand.tap(ENTER)
+    assert hand.seen == ["!incomplete", "6901234567892"]
+
+
+def test_a_device_opened_in_peace_loses_nothing() -> None:
+    hand = Hand()
+    hand.decoder.opened(hand.now_ms)
+    hand.now_ms += 300
+    hand.type("69")
+    hand.tap(ENTER)
+    assert hand.seen == ["69"]
+
+
+def test_pulling_the_plug_in_mid_code_is_an_error_and_no_code() -> None:
+    hand = Hand()
+    hand.type("690")
+    hand.keep(hand.decoder.abandon(hand.now_ms))
+    hand.keep(hand.decoder.abandon(hand.now_ms))
+    assert hand.seen == ["!incomplete"]
+
+
+def test_only_the_suffixes_of_the_profile_end_a_code() -> None:
+    hand = Hand(HidRules(suffixes=("ENTER",)))
+    hand.type("a")
+    hand.tap(TAB)
+    hand.type("b")
+    hand.tap(ENTER)
+    assert hand.seen == ["!control_character"], "a Tab that is no end would be lost from the code"

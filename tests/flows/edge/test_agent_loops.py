@@ -15,7 +15,7 @@ import pytest
 from edge_agent.agent import Agent, printing
 from edge_agent.agent.session import Session
 from edge_agent.agent.upkeep import Upkeep
-from edge_agent.bootstrap.scanners import scanner_of
+from edge_agent.bootstrap.scanners import FloorScanners
 from edge_agent.domain import sender
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
@@ -23,7 +23,7 @@ from edge_agent.domain.scan import ScanEvent
 from edge_agent.flows import greet, print_label, purge, upload
 from edge_agent.flows import work as work_flow
 from edge_agent.journal import rows
-from edge_agent.settings import ScannerSetting
+from edge_agent.settings import ScannerSetting, Settings
 from protocols import chain
 from protocols.messages import Ack, StreamHave, Welcome
 from tests.support.edge import Floor, grant, hand_over
@@ -220,12 +220,14 @@ async def test_a_scan_that_makes_us_fail_ends_the_agent_and_is_not_silent(
 
     monkeypatch.setattr(work_flow, "scan", fault)
     agent = Agent(floor.plan, ports_of(floor, telemetry, HandPrinter()))
-    setting = ScannerSetting(source="gun", station="S1", path="/dev/null")
-    scanner = scanner_of(setting, agent)
+    scanners = FloorScanners(Settings(site="sha", agent="sha-1", scanner_adopt=False), agent)
+    scanners.add(ScannerSetting(source="gun", station="S1", path="/dev/null"))
     run = asyncio.create_task(agent.run())
     await agent.ready.wait()
-    scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
+    scanners.start()
+    scanners._scanned(ScanEvent("/dev/null", "SKU-A", 0))
     with pytest.raises(ExceptionGroup):
         await asyncio.wait_for(run, 30)
-    scanner._on_scan(ScanEvent("gun", "SKU-A", 0))
+    scanners._scanned(ScanEvent("/dev/null", "SKU-A", 0))
     await asyncio.sleep(0)
+    scanners.stop()

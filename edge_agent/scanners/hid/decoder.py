@@ -16,9 +16,10 @@ UP, DOWN = 0, 1
 _SHIFTS = frozenset((42, 54))
 _CTRLS = frozenset((29, 97))
 _ALTS = frozenset((56, 100))
-_CAPS, _NUM = 58, 69
-_ENTER, _KP_ENTER, _TAB = 28, 96, 15
+_CAPS, _NUM, _SCROLL = 58, 69, 70
 GS = "\x1d"
+SUFFIX_KEYS: dict[str, int] = {"ENTER": 28, "KP_ENTER": 96, "TAB": 15, "DOWN": 108}
+"""Keys that scanners are set up to send after a code."""
 
 _PLAIN: dict[int, str] = {
     **dict(zip(range(2, 14), "1234567890-=", strict=True)),
@@ -40,11 +41,16 @@ _KEYPAD: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class HidRules:
-    """`idle_ends`: quiet time ends a code (scanners without suffix) instead of dropping it."""
+    """`suffixes`: keys of `SUFFIX_KEYS` that end a code.
 
-    tab_ends: bool = True
+    `idle_ends`: quiet time ends a code (scanners without suffix) instead of dropping it.
+    `prefix`, if set, is cut from the front where it is there.
+    """
+
+    suffixes: tuple[str, ...] = tuple(SUFFIX_KEYS)
     idle_ms: int = 300
     idle_ends: bool = False
+    prefix: str = ""
     max_chars: int = MAX_CODE_CHARS
 
 
@@ -54,6 +60,7 @@ class HidDecoder:
     def __init__(self, source: str, rules: HidRules | None = None) -> None:
         self._source = source
         self._rules = rules or HidRules()
+        self._ends = frozenset(SUFFIX_KEYS[name] for name in self._rules.suffixes)
         self._text: list[str] = []
         self._held: set[int] = set()
         self._caps = False
@@ -61,6 +68,26 @@ class HidDecoder:
         self._spoiled = ""
         self._skip_to_sync = False
         self._last_ms = 0
+        self._settled_ms = 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether a code has begun and not ended: `idle` must be called in time."""
+        return bool(self._text or self._spoiled or self._alt_digits)
+
+    def opened(self, at_ms: int) -> None:
+        """The device was opened now: a code whose first key we missed may be under way.
+
+        A key within `idle_ms` of it belongs to such a code, which is refused.
+        """
+        self._settled_ms = at_ms + self._rules.idle_ms
+
+    def abandon(self, at_ms: int) -> ScanRefused | None:
+        """The device is gone: what had begun will never end. Error tone, not a shorter code."""
+        torn = self.pending and self._spoiled != "dropped"
+        self._reset()
+        self._held.clear()
+        return ScanRefused(self._source, "incomplete", at_ms) if torn else None
 
     def feed(self, kind: int, code: int, value: int, at_ms: int) -> ScanEvent | ScanRefused | None:
         """One kernel event; a finished or refused code when this event ended it.
@@ -74,6 +101,9 @@ class HidDecoder:
             return None
         late = self.idle(at_ms)
         self._last_ms = at_ms
+        if at_ms < self._settled_ms:
+            self._spoiled = self._spoiled or "incomplete"
+            self._settled_ms = at_ms + self._rules.idle_ms
         if value == DOWN:
             return self._pressed(code, at_ms) or late
         if value == UP:
@@ -82,7 +112,7 @@ class HidDecoder:
 
     def idle(self, at_ms: int) -> ScanEvent | ScanRefused | None:
         """Call now and then: ends or drops a code that has been quiet for `idle_ms`."""
-        if not (self._text or self._spoiled) or at_ms - self._last_ms < self._rules.idle_ms:
+        if not self.pending or at_ms - self._last_ms < self._rules.idle_ms:
             return None
         if self._rules.idle_ends:
             return self._finish(at_ms)
@@ -107,12 +137,12 @@ class HidDecoder:
             self._caps = not self._caps
         elif code in _SHIFTS or code in _CTRLS or code in _ALTS:
             self._held.add(code)
-        elif code == _NUM:
-            pass
+        elif code in (_NUM, _SCROLL):
+            pass  # some scanners put Num Lock around Alt codes
         elif self._held & _ALTS:
             digit = _KEYPAD.get(code) or _PLAIN.get(code) or ""
             self._alt_digits += digit if digit.isdigit() else "x"
-        elif code in (_ENTER, _KP_ENTER) or (code == _TAB and self._rules.tab_ends):
+        elif code in self._ends:
             return self._finish(at_ms)
         elif self._held & _CTRLS:
             return self._control(code, at_ms)
@@ -139,7 +169,10 @@ class HidDecoder:
             return
         key = _PLAIN.get(code)
         if key is None:
-            return  # a key that types nothing (F-keys, arrows)
+            # An F-key or arrow inside a code stands for a control character: without it the code
+            # would be another one. Alone (a media key) it is nothing.
+            self._spoiled = self._spoiled or ("control_character" if self._text else "")
+            return
         shift = bool(self._held & _SHIFTS)
         if key.isalpha():
             self._add(key.upper() if shift != self._caps else key, "")
@@ -155,8 +188,10 @@ class HidDecoder:
             self._text.append(char)
 
     def _finish(self, at_ms: int) -> ScanEvent | ScanRefused | None:
-        code, spoiled = "".join(self._text).strip(" "), self._spoiled
+        text, spoiled = "".join(self._text), self._spoiled
+        code = text.removeprefix(self._rules.prefix).strip(" ")
         self._reset()
+        self._settled_ms = 0
         if spoiled == "dropped":
             return None  # already reported when it happened
         reason = spoiled or refuse_code(code)
