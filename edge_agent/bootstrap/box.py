@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class Box:
         mono_ms = self._clock.now().mono_ms
         return {
             "safe_mode": self.safe_zh,
+            "root": os.geteuid() == 0,
             "drivers": dict(self.drivers),
             "clock_below_ms": self._clock.below_ms(),
             "written_bytes": written_bytes(),

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sqlite3
+from pathlib import Path
 
 from edge_agent import doctor, labels
-from edge_agent.bootstrap.chance import SystemClock
-from edge_agent.bootstrap.journals import is_running, is_whole, journal_path
-from edge_agent.bootstrap.printers import papers_of, printer_of
+from edge_agent.bootstrap import starts
+from edge_agent.bootstrap.asking import running_status
+from edge_agent.bootstrap.chance import SystemClock, boot_id
+from edge_agent.bootstrap.journals import clock_floor, is_running, is_whole, journal_path
+from edge_agent.bootstrap.machine import examined_machine
+from edge_agent.bootstrap.printers import papers_of, printer_of, profile_of
 from edge_agent.bootstrap.serving import broker_of
+from edge_agent.domain import start
+from edge_agent.journal import inspect
 from edge_agent.settings import Settings
 from protocols.topics import STREAMS
 
 
 def examined(settings: Settings) -> doctor.Patient:
     """What the doctor needs to know, as plain values."""
+    now = SystemClock().now()
+    running = is_running(settings.data_path)
+    record = starts.read(settings.data_path)
+    safe = start.must_be_safe(record, boot_id())
     return doctor.Patient(
         data_dir=settings.data_path,
         journals=tuple(journal_path(settings, stream) for stream in STREAMS),
@@ -25,6 +37,33 @@ def examined(settings: Settings) -> doctor.Patient:
         scanners=tuple((one.source, one.path) for one in settings.scanners),
         printers=tuple((one.name, functools.partial(printer_of, one)) for one in settings.printers),
         draw=lambda: [papers_of(one, labels.load()) for one in settings.printers],
-        now=SystemClock().now(),
-        running=is_running(settings.data_path),
+        now=now,
+        machine=examined_machine(settings.data_path),
+        running=running,
+        status=running_status(settings) if running else None,
+        page_names=settings.page_names,
+        tls_files=_tls_files(settings),
+        stations=tuple(station.id for station in settings.stations),
+        profiles=tuple((one.name, functools.partial(profile_of, one)) for one in settings.printers),
+        floor_ms=clock_floor(settings, now).wall_ms,
+        safe_zh=start.reason_zh(record) if safe else "",
+        unfinished=record.total,
+        quota_bytes=settings.quota_bytes,
+        unsent=unsent,
     )
+
+
+def _tls_files(settings: Settings) -> tuple[tuple[str, str], ...]:
+    named = (
+        ("mqtt_tls_ca_file", settings.mqtt_tls_ca_file),
+        ("mqtt_tls_cert_file", settings.mqtt_tls_cert_file),
+        ("mqtt_tls_key_file", settings.mqtt_tls_key_file),
+    )
+    return tuple((setting, path) for setting, path in named if path)
+
+
+def unsent(path: Path) -> tuple[int, int]:
+    """(rows the core does not hold, wall ms of the oldest); (0, 0) for a file nobody can read."""
+    with contextlib.suppress(sqlite3.Error):  # its own check says what is wrong with it
+        return inspect.unsent(path)
+    return 0, 0

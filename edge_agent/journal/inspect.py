@@ -63,6 +63,16 @@ def overview(path: Path) -> dict[str, Any]:
         db.close()
 
 
+def unsent(path: Path) -> tuple[int, int]:
+    """(rows the core does not hold, wall ms of the oldest of them or 0). Raises `sqlite3.Error`."""
+    db = open_file(path)
+    try:
+        waiting = sum(max(0, e.last - max(e.acked, e.carried, e.base_seq)) for e in rows.epochs(db))
+        return waiting, rows.oldest_unacked_ms(db) if waiting else 0
+    finally:
+        db.close()
+
+
 def _epochs(db: Connection) -> list[dict[str, Any]]:
     return [
         {"epoch": e.id, "first": e.base_seq + 1, "last": e.last, "acked": e.acked,
