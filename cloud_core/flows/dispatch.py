@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from cloud_core.domain.commands import DrawCommands, OutgoingCommand, SettleShopCall
 from cloud_core.domain.rows import AgentState
+from cloud_core.flows.return_facts import refund_answered
 from cloud_core.store.working_set import WorkingSet
 
 
@@ -57,6 +58,8 @@ def settle_shop_call(ws: WorkingSet, command: SettleShopCall) -> None:
             due_ms=command.retry_ms or call.due_ms,
         )
     )
+    if command.done and call.kind == "refund":
+        refund_answered(ws, call, command.answer)
     if not command.done and call.attempts + 1 >= _CALL_ALARM:
         ws.alarm(
             "write_back_failed",

@@ -30,6 +30,7 @@ from cloud_core.flows.report import (
     left_with_old_label,
     stopping_owner,
 )
+from cloud_core.flows.return_facts import RETURN_FACTS, keep_serial
 from cloud_core.flows.stop import intercept
 from cloud_core.flows.units import (
     count_line,
@@ -150,6 +151,8 @@ def _pick_shorted(report: Report) -> None:
 
 
 def _item_verified(report: Report) -> None:
+    if report.body.serial:
+        keep_serial(report)
     if current(report) or stopping_owner(report):
         count_line(report, report.body.sku, verified=report.body.quantity)
 
@@ -360,9 +363,10 @@ _FACTS: dict[str, Fact] = {
     "parcel.handed_over": _handed_over,
     "task.stopped": _task_stopped,
     "stock.counted": _stock_counted,
+    **RETURN_FACTS,
 }
 _HARMLESS = frozenset({"stale_token", "stale_epoch", "expired"})
 """Refusals that a race explains: something newer has overtaken the command."""
 _NO_RIGHT = frozenset({"try.accepted"})
 """Facts that mean nothing to a core that does not know the shipment."""
-_ABOUT_SHIPMENTS = frozenset(_FACTS) - {"command.received", "stock.counted"}
+_ABOUT_SHIPMENTS = frozenset(_FACTS) - {"command.received", "stock.counted", *RETURN_FACTS}

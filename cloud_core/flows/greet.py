@@ -19,6 +19,7 @@ from cloud_core.flows.own import note
 from cloud_core.flows.readdress import SCREEN_ZH
 from cloud_core.flows.record import open_stream
 from cloud_core.flows.recover import expect_replay
+from cloud_core.flows.returns import reissue_open
 from cloud_core.store.working_set import WorkingSet
 from protocols import chain, codec, limits
 from protocols.commands import Cancel, Fence, Fences, ResyncDone
@@ -169,6 +170,7 @@ def _resync(ws: WorkingSet, agent: str, stream: Stream, position: StreamPosition
         ws.send(needs[-1], agent, "fences", codec.encode(Fences(part)))
     for shipment in live:
         needs += _reissue(ws, shipment, epoch)
+    needs += reissue_open(ws, agent, epoch)
     if len(needs) > limits.RESYNC_COMMANDS_MAX:
         ws.alarm("resync_too_large", agent, f"代理 {agent} 的重新同步超过 {len(needs)} 条指令")
         needs = needs[-limits.RESYNC_COMMANDS_MAX :]
@@ -207,7 +209,7 @@ def _supersede(ws: WorkingSet, agent: str) -> None:
         known = ws.outbox.get(row.id)
         if (
             known is not None
-            and known.kind in ("grant", "fences", "resync_done")
+            and known.kind in ("grant", "fences", "resync_done", "return_ticket")
             and known.received_ms is None
         ):
             ws.outbox.put(replace(known, received_ms=ws.now_ms, result="superseded"))

@@ -22,6 +22,7 @@ from cloud_core.flows.outside import expire_outside, settle_outside
 from cloud_core.flows.readdress import change_address
 from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
+from cloud_core.flows.returns import open_return, void_return
 from cloud_core.flows.stop import cancel_order, stop_order
 from cloud_core.flows.sweep import sweep
 from cloud_core.flows.take_in import (
@@ -59,6 +60,8 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     h.NoteDrifts: (note_drifts, None),
     ch.ChangeAddress: (change_address, None),
     ch.CancelOrder: (cancel_order, None),
+    ch.OpenReturn: (open_return, None),
+    ch.VoidReturn: (void_return, None),
     o.SettleOutside: (settle_outside, None),
     o.ExpireOutside: (expire_outside, None),
 }

@@ -20,6 +20,7 @@ from cloud_core.flows.escalate import escalate
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import CLAIM, is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
+from cloud_core.flows.returns import purge_returns
 from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
 from cloud_core.store.stock_check import open_alarm_keys
 from cloud_core.store.working_set import WorkingSet
@@ -49,6 +50,8 @@ def sweep(ws: WorkingSet, command: Sweep) -> Swept:
     unparked, place = _retry_parked(ws, command) if command.parked else (0, None)
     granted = _retry_waiting(ws, command.limit) if command.parked else 0
     purged = _purge(ws, command.limit) if command.purge else 0
+    if command.purge:
+        purged = max(purged, purge_returns(ws, command.limit))
     bodies = _purge_bodies(ws, command.limit) if command.purge else 0
     if command.parked and command.parked_after is None:
         escalate(ws, command.limit)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select, text
 
 from cloud_core.domain import after_rows as a
+from cloud_core.store import schema as main
 from cloud_core.store import schema_after as t
 from cloud_core.store.reading import many, one, selecting
 
@@ -71,6 +72,13 @@ def returns_to_purge(connection: Connection, before_ms: int, limit: int) -> list
     c = t.return_ticket.c
     wanted = select(c.id).where(text(t.RETURN_UNPURGED), c.closed_ms <= before_ms)
     return list(connection.execute(wanted.order_by(c.closed_ms).limit(limit)).scalars())
+
+
+def tickets_sent(connection: Connection, return_id: str) -> list[str]:
+    """The commands that carried a return's ticket, the first and those after new epochs."""
+    c = main.outbox.c
+    wanted = select(c.id).where(c.shipment_id == return_id, c.kind == "return_ticket")
+    return list(connection.execute(wanted.order_by(c.id)).scalars())
 
 
 def serials_of(connection: Connection, shipment_ids: Sequence[str]) -> list[a.Serial]:
