@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from edge_agent.domain.answer import Answer, done, mind
 from edge_agent.domain.print_job import PrintKey
-from edge_agent.flows import bench, cards, print_label
+from edge_agent.flows import bench, cards, handheld, print_label
 from edge_agent.flows.bench import Bench
 from edge_agent.journal.tx import Tx
 from protocols.errors import Rejected
@@ -98,6 +98,26 @@ def _reject(form: Form) -> Act:
     return lambda tx, at: cards.reject(tx, shipment, "closed")
 
 
+def _unpair(form: Form) -> Act:
+    device = _text(form, "device")
+
+    def run(tx: Tx, at: Bench) -> Answer:
+        handheld.unpair(tx, device)
+        return done("unpaired", "已解除配对")
+
+    return run
+
+
+def _unlock(form: Form) -> Act:
+    who = _text(form, "who")
+
+    def run(tx: Tx, at: Bench) -> Answer:
+        handheld.unlock(tx, who)
+        return done("unlocked", "已解锁, 可以再输 PIN")
+
+    return run
+
+
 def _open(form: Form) -> Act:
     def run(tx: Tx, at: Bench) -> Answer:
         bench.set_open(tx.db, True)
@@ -123,4 +143,6 @@ _ACTS: dict[str, Callable[[Form], Act]] = {
     "reject": _reject,
     "open": _open,
     "close": _close,
+    "unpair": _unpair,
+    "unlock": _unlock,
 }

@@ -1,91 +1,84 @@
 """The status page's HTTP: who may ask, what is shown, what is pressed.
 
-Bound to this machine by default. A foreign page must not be able to press anything: the Host must
-be one of ours (DNS rebinding), a POST needs our Origin and the token of the page it came from.
+Bound to this machine by default; the handhelds' page has an address of its own (`handheld`).
 """
 
 from __future__ import annotations
 
 import hmac
+import io
+import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
-from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import segno
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from edge_agent.domain.answer import Answer
-from edge_agent.pages import acts, metrics
+from edge_agent.pages import acts, assets, guard, metrics, stream
+from edge_agent.pages.desk import Desk
+from edge_agent.pages.pairing import VALID_MS, PairingCodes
 from protocols.errors import PacklineError, Rejected
 
-BODY_BYTES_MAX = 8_192
 REFRESH_S = 3
 TASKS_SHOWN = 12
 SCANS_SHOWN = 8
 LABELS_SHOWN = 12
 """Rows of a page that is read while standing; labels that need a person are always all shown."""
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
+_STATION = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class Desk(Protocol):
-    """The agent as the page sees it."""
+@dataclass(frozen=True, slots=True)
+class HandheldDoor:
+    """Where handhelds reach their page, and the codes that let one in."""
 
-    def status(self) -> dict[str, Any]: ...
+    codes: PairingCodes
+    address: str
 
-    async def act(self, act: acts.Act) -> Answer: ...
 
+def build(
+    desk: Desk, names: Sequence[str], zone_minutes: int, door: HandheldDoor | None = None
+) -> Starlette:
+    """The application. `names` are the host names a browser may use for this machine.
 
-def build(desk: Desk, names: Sequence[str], zone_minutes: int) -> Starlette:
-    """The application. `names` are the host names a browser may use for this machine."""
+    Without a `door` no handheld can be paired.
+    """
     token = secrets.token_urlsafe(24)
-    guard = partial(_guarded, names=frozenset(name.lower() for name in names))
+    ours = guard.guard_for(names)
+    shown = partial(_page, desk=desk, token=token, zone_minutes=zone_minutes, door=door)
     return Starlette(
         routes=[
-            Route("/", guard(partial(_page, desk=desk, token=token, zone_minutes=zone_minutes))),
-            Route("/act", guard(partial(_act, desk=desk, token=token)), methods=["POST"]),
-            Route("/status.json", guard(partial(_status, desk=desk))),
-            Route("/metrics", guard(partial(_metrics, desk=desk))),
-            Route("/healthz", guard(_health)),
-            Route("/style.css", guard(_style)),
+            Route("/", ours(shown)),
+            Route("/act", ours(partial(_act, desk=desk, token=token)), methods=["POST"]),
+            Route("/pair", ours(partial(_pair, token=token, door=door)), methods=["POST"]),
+            Route("/station/{station}", ours(partial(_station, token=token))),
+            Route("/station/{station}/events", ours(partial(_events, desk=desk))),
+            Route("/assets/{digest}/{name}", ours(assets.serve)),
+            Route("/status.json", ours(partial(_status, desk=desk))),
+            Route("/metrics", ours(partial(_metrics, desk=desk))),
+            Route("/healthz", ours(_health)),
+            Route("/style.css", ours(_style)),
         ]
     )
 
 
-_Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-def _guarded(endpoint: Callable[..., Awaitable[Response]], names: frozenset[str]) -> _Endpoint:
-    async def run(request: Request) -> Response:
-        if _host_of(f"//{request.headers.get('host', '')}")[0] not in names:
-            return PlainTextResponse("host not allowed\n", status_code=421, headers=_HEADERS)
-        response = await endpoint(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    return run
-
-
-async def _page(request: Request, desk: Desk, token: str, zone_minutes: int) -> Response:
+async def _page(
+    request: Request, desk: Desk, token: str, zone_minutes: int, door: HandheldDoor | None
+) -> Response:
     status = desk.status()
-    template = _environment().get_template("status.html.j2")
+    template = assets.environment().get_template("status.html.j2")
     shown = template.render(
         s=status,
         token=token,
+        pairs=door is not None,
         refresh_s=REFRESH_S,
         tasks_shown=TASKS_SHOWN,
         scans_shown=SCANS_SHOWN,
@@ -118,27 +111,68 @@ async def _act(request: Request, desk: Desk, token: str) -> Response:
     """Press a button: form in, answer shown on the page after a redirect (or JSON if asked)."""
     try:
         form = await _form(request, token)
-        answer = await desk.act(acts.act_of(form))
+        back = form.pop("back", "")
+        if form.get("act") == "adopt":
+            answer = await desk.adopt_scanner(form.get("port", ""), form.get("station", ""))
+        else:
+            answer = await desk.act(acts.act_of(form))
     except PacklineError as error:
-        status = 403 if error.code == "not_from_here" else 422
-        body = {"code": error.code, "field": error.field, "zh": error.zh, "en": error.en}
-        return JSONResponse(body, status_code=status)
+        return guard.told(error)
     if "application/json" in request.headers.get("accept", ""):
         shown = {"tone": answer.tone, "code": answer.code, "text_zh": answer.text_zh}
         return JSONResponse(shown, status_code=200 if answer.tone != "error" else 409)
+    if _STATION.fullmatch(back) and answer.tone != "error":
+        return RedirectResponse(f"/station/{back}", status_code=303)
     where = f"/?said={quote(answer.text_zh)}&tone={answer.tone}"
     return RedirectResponse(where, status_code=303)
 
 
+async def _pair(request: Request, token: str, door: HandheldDoor | None) -> Response:
+    """A fresh one-time code as a QR code; pressed, never linked, so that nothing prefetches it."""
+    await _form(request, token)
+    if door is None:
+        raise Rejected(
+            "handhelds_off", "没有开启 PDA 页面", "no handheld page", field="pda_enabled"
+        )
+    code = door.codes.new(time.monotonic_ns() // 1_000_000)
+    drawn = io.BytesIO()
+    segno.make(f"{door.address}#pair={code}", error="m", micro=False).save(
+        drawn, kind="svg", xmldecl=False, scale=8, border=4, nl=False
+    )
+    template = assets.environment().get_template("pair.html.j2")
+    shown = template.render(
+        qr=drawn.getvalue().decode(),
+        shown=f"{code[:4]}-{code[4:]}",
+        address=door.address,
+        valid_s=VALID_MS // 1000,
+    )
+    return Response(shown, media_type="text/html")
+
+
+async def _station(request: Request, token: str) -> Response:
+    """The screen at a bench: what its scans were answered, large."""
+    station = _station_in(request)
+    template = assets.environment().get_template("station.html.j2")
+    shown = template.render(station=station, token=token, digest=assets.digest())
+    policy = guard.policy(script="'self'", connect=True)
+    return Response(shown, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+async def _events(request: Request, desk: Desk) -> Response:
+    return stream.events(desk, _station_in(request), lambda: "")
+
+
+def _station_in(request: Request) -> str:
+    station: str = request.path_params["station"]
+    if not _STATION.fullmatch(station):
+        raise Rejected("station_unknown", "没有这个工位", "no such station", field="station")
+    return station
+
+
 async def _form(request: Request, token: str) -> dict[str, str]:
     """The fields of a form that our own page sent. Raises `Rejected`."""
-    if _host_of(request.headers.get("origin", ""))[1] != request.headers.get("host", "-"):
-        raise Rejected("not_from_here", "请求不是来自本页面", "foreign origin", field="origin")
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            raise Rejected("body_too_large", "内容太长", "body too large", field="body")
+    guard.check_origin(request)
+    body = await guard.body_of(request)
     try:
         form = dict(parse_qsl(body.decode("utf-8"), max_num_fields=20, keep_blank_values=True))
     except ValueError as error:
@@ -146,26 +180,6 @@ async def _form(request: Request, token: str) -> dict[str, str]:
     if not hmac.compare_digest(form.pop("token", "").encode(), token.encode()):
         raise Rejected("not_from_here", "页面已过期, 请刷新", "bad token", field="token")
     return form
-
-
-def _host_of(address: str) -> tuple[str, str]:
-    """(host name, host and port) of an address; empty when it is none."""
-    try:
-        parts = urlsplit(address)
-        return parts.hostname or "", parts.netloc
-    except ValueError:
-        return "", ""
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("edge_agent", "pages/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 @cache
