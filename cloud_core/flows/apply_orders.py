@@ -48,11 +48,14 @@ def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
         ws.native_loaded(order.channel, order.native_id, order.id)
     for channel, native in keys:
         ws.native_loaded(channel, native, None)
+    by_channel: dict[str, list[str]] = {}
     for command in commands:
-        wanted = [i.event.dedupe_key for i in command.orders]
-        found = {row.key: row for row in ws.fetch.seen_many(command.channel, wanted)}
+        wanted = by_channel.setdefault(command.channel, [])
+        wanted += [incoming.event.dedupe_key for incoming in command.orders]
+    for channel, wanted in by_channel.items():
+        found = {row.key: row for row in ws.fetch.seen_many(channel, wanted)}
         for key in wanted:
-            ws.seen.loaded((command.channel, key), found.get(key))
+            ws.seen.loaded((channel, key), found.get(key))
     known = [order.id for order in ws.orders.known()]
     shipments: dict[str, list[str]] = {order_id: [] for order_id in known}
     for shipment in ws.fetch.shipments_of(known):
