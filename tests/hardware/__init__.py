@@ -1,0 +1,1 @@
+"""The installed agent in a virtual machine: real kernel devices, real systemd, hard power cuts."""

@@ -1,0 +1,245 @@
+"""Hard power cuts under load: what was acknowledged is there afterwards, every time.
+
+A machine is frozen with the agent loaded and its data disk not yet mounted. Each cycle thaws it,
+mounts the disk as the last cut left it, lets the agent work, and switches off at a random moment.
+Two things count as acknowledged: a scan whose good tone was given, and a row the core was sent.
+The control runs the same with `synchronous=NORMAL` and must lose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocols import commands
+from protocols.messages import Token
+from tests.hardware import image, machine
+from tests.hardware.machine import GuestError, Setup, Vm
+from tests.hardware.volatile_disk import VolatileDisk
+from tests.support.mini_core import MiniCore
+
+SHIPMENT = "DB2026BBBB-1"
+SKUS = tuple(f"VM-{number:03d}" for number in range(120))
+UNITS = 9_000
+READY_S = 120.0
+LOAD_LEAST_S, LOAD_MOST_S = 0.3, 2.0
+_DROP_IN = """[Service]
+ExecStart=
+ExecStart=/opt/packline/edge/current/bin/python /opt/bench/preload.py --config /etc/packline/edge.toml run
+"""  # noqa: E501
+
+
+class Ear:
+    """Hears the tones: code and answer of each scan, by datagram."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self.port: int = self._sock.getsockname()[1]
+        self.good: Counter[str] = Counter()
+        self.other: Counter[str] = Counter()
+        self.heard = threading.Event()
+        threading.Thread(target=self._listen, name="ear", daemon=True).start()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                told = json.loads(self._sock.recv(2048))
+            except OSError:
+                return
+            if told["tone"] == "ok":
+                self.good[told["code"]] += 1
+                self.heard.set()
+            else:
+                self.other[told["why"]] += 1
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a campaign found."""
+
+    cuts: int = 0
+    acked: int = 0
+    lost: int = 0
+    forks: int = 0
+    kept_by_disk: Counter[str] = field(default_factory=Counter)
+    recoveries_s: list[float] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    started: int = 0
+
+
+@dataclass(slots=True)
+class Frozen:
+    """A machine's memory on disk, and how to start it."""
+
+    setup: Setup
+    memory: Path
+
+
+def freeze(setup: Setup) -> Frozen:
+    """Boot once, load the agent under its own unit, stop before the data disk is touched."""
+    vm = machine.start(setup)
+    try:
+        vm.bench("ping", timeout_s=240)
+        vm.sh("systemctl stop packline-edge var-lib-packline\\\\x2dedge.mount; true")
+        vm.sh(f"mkdir -p /run/systemd/system/packline-edge.service.d; cat >"
+              f" /run/systemd/system/packline-edge.service.d/bench.conf <<'E'\n{_DROP_IN}E\n"
+              "sed -i '/packline-edge/d' /etc/fstab;"
+              " systemctl daemon-reload; systemctl start --no-block packline-edge")  # fmt: skip
+        vm.sh("until journalctl -u packline-edge | grep -q 'bench: loaded'; do sleep 0.5; done;"
+              " sync; echo 3 > /proc/sys/vm/drop_caches", timeout_s=200)  # fmt: skip
+        # Warm what the first seconds after a thaw need, apart from the data disk.
+        vm.sh("cat /bin/mount /usr/bin/python3 /opt/bench/*.py > /dev/null; mount -V")
+        memory = setup.folder / "memory.bin"
+        vm.qmp("stop")
+        vm.qmp("migrate", uri=f"exec:cat > {memory}")
+        _until(lambda: vm.qmp("query-migrate").get("status") == "completed", 60, "frozen")
+    finally:
+        vm.kill()
+    return Frozen(setup, memory)
+
+
+def run(
+    frozen: Frozen, core: MiniCore, disk: VolatileDisk, cuts: int, rng: random.Random,
+    *, normal: bool = False, say: Callable[[str], None] = print, until: float = 0.0,
+) -> Outcome:  # fmt: skip
+    """`cuts` cycles on one disk; a last calm one in which everything is handed to the core."""
+    found, ear = Outcome(), Ear()
+    try:
+        for number in range(cuts + 1):
+            calm = number == cuts or (until > 0 and time.monotonic() > until)
+            _cycle(frozen, core, disk, ear, found, rng, calm=calm, normal=normal)
+            if number % 10 == 9:
+                say(f"  {number + 1} cuts, {sum(ear.good.values())} good tones,"
+                    f" {found.forks} rows missing at a start")  # fmt: skip
+            if calm:
+                break
+        found.acked = sum(ear.good.values()) + len(core.events())
+        picked = Counter(
+            msgspec.json.decode(event.d)["sku"] for event in core.events()
+            if event.t == "item.picked"
+        )  # fmt: skip
+        unheard = sum(max(0, times - picked[code]) for code, times in ear.good.items())
+        found.lost = unheard + found.forks
+        found.refused = ear.other
+    finally:
+        ear.close()
+    return found
+
+
+def _cycle(
+    frozen: Frozen, core: MiniCore, disk: VolatileDisk, ear: Ear, found: Outcome,
+    rng: random.Random, *, calm: bool, normal: bool,
+) -> None:  # fmt: skip
+    hellos = len(core.hellos)
+    begun = time.monotonic()
+    vm = machine.start(
+        frozen.setup, "-incoming", f"exec:cat {frozen.memory}", "-S", snapshot=True
+    )
+    try:
+        _until(lambda: vm.qmp("query-status")["status"] in ("paused", "prelaunch"), 60, "thawed")
+        vm.qmp("cont")
+        word = {"host": image.BROKER_HOST, "port": ear.port, "normal": normal}
+        vm.sh(f"mount /dev/vdb {image.DATA_FOLDER} && echo '{json.dumps(word)}' > /run/bench-word")
+        _until(lambda: len(core.hellos) > hellos, READY_S, "hello", vm)
+        found.forks += _missing(core)
+        _begin_work(core, hellos == 0)
+        found.started += 1
+        ear.heard.clear()
+        _load(vm, core, ear, found, begun, rng, calm=calm)
+    finally:
+        vm.kill()
+    if not calm:
+        found.kept_by_disk[disk.power_cut()] += 1
+        found.cuts += 1
+
+
+def _load(
+    vm: Vm, core: MiniCore, ear: Ear, found: Outcome, begun: float, rng: random.Random,
+    *, calm: bool,
+) -> None:  # fmt: skip
+    """Scan as fast as the agent answers, until the power goes or, at the end, all is uploaded."""
+    stopping = threading.Event()
+    gun = threading.Thread(target=_fire, args=(vm, stopping, rng.randrange(len(SKUS))), daemon=True)
+    gun.start()
+    _until(ear.heard.is_set, READY_S, "first good tone", vm)
+    found.recoveries_s.append(time.monotonic() - begun)
+    if not calm:
+        time.sleep(rng.uniform(LOAD_LEAST_S, LOAD_MOST_S))
+        vm.kill()
+    stopping.set()
+    gun.join(10)
+    if calm:
+        _until(lambda: _quiet(core, ear), READY_S, "everything uploaded", vm)
+
+
+def _fire(vm: Vm, stopping: threading.Event, first: int) -> None:
+    """The trigger: ten codes at a time, so that several wait for the disk together."""
+    with contextlib.suppress(OSError, GuestError):
+        while not stopping.is_set():
+            codes = [SKUS[(first + step) % len(SKUS)] for step in range(10)]
+            first += len(codes)
+            vm.gun(f"TASK-{SHIPMENT}\r".encode() if first <= 10 else b"")
+            vm.gun("".join(f"{code}\r" for code in codes).encode())
+            stopping.wait(0.25)
+
+
+def _quiet(core: MiniCore, ear: Ear) -> bool:
+    before = (len(core.events()), sum(ear.good.values()))
+    time.sleep(2.0)
+    return before == (len(core.events()), sum(ear.good.values()))
+
+
+def _missing(core: MiniCore) -> int:
+    """Rows the core holds of this epoch that the agent, by its own word, has not any more."""
+    missing = 0
+    for position in core.hellos[-1].streams:
+        if position.stream == "floor":
+            held = len(core.rows.get(("floor", position.epoch), []))
+            missing += max(0, held - (position.next - 1))
+    return missing
+
+
+def _begin_work(core: MiniCore, first: bool) -> None:
+    if first:
+        core.tell(task())
+
+
+def task() -> commands.Grant:
+    """One endless task: every scan of an item is a pick, a durable fact."""
+    return commands.Grant(
+        shipment=SHIPMENT, token=Token(1, 1), order=SHIPMENT[:-2], channel="shop",
+        native_id="N-1", waybill="WBBBB1", carrier="test-express",
+        label=commands.LabelText(
+            carrier_name="测试快递", receiver_name="测*", receiver_phone="100******01",
+            receiver_address="测试省测试市测试区****",
+        ),
+        lines=[commands.TaskLine(sku, UNITS, name=sku, barcodes=[sku]) for sku in SKUS],
+        ship_by_ms=4_000_000_000_000, print_on="pack",
+    )  # fmt: skip
+
+
+def _until(true: Callable[[], Any], seconds: float, what: str, vm: Vm | None = None) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            detail = ""
+            if vm is not None:
+                with contextlib.suppress(Exception):
+                    detail = vm.sh("journalctl -u packline-edge --no-pager | tail -20")
+            raise GuestError(f"did not come: {what}\n{detail}")
+        time.sleep(0.01)
