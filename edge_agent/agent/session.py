@@ -12,11 +12,20 @@ from collections.abc import Sequence
 
 from edge_agent.agent.parts import Live, wait
 from edge_agent.domain import moment, sender
-from edge_agent.flows import greet, print_label, receive, upload
+from edge_agent.flows import blob, greet, print_label, receive, upload
 from edge_agent.ports import Connected, Disconnected, LinkEvent, Received
 from protocols import codec, limits, topics
 from protocols.errors import Corrupt, PacklineError, Unavailable
-from protocols.messages import Ack, AgentState, Command, CoreState, DesiredConfig, Hello, Welcome
+from protocols.messages import (
+    Ack,
+    AgentState,
+    Chunk,
+    Command,
+    CoreState,
+    DesiredConfig,
+    Hello,
+    Welcome,
+)
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +155,9 @@ class Session:
             elif channel == "cfg":
                 config = codec.decode(event.payload, DesiredConfig)
                 await live.write(lambda tx: receive.configure(tx, config))
+            elif channel == "blob":
+                chunk = codec.decode(event.payload, Chunk)
+                await live.write(lambda tx: blob.keep(tx, chunk))
 
     async def _connected(self) -> None:
         live = self._live

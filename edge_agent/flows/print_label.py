@@ -13,26 +13,16 @@ from edge_agent.domain import print_job
 from edge_agent.domain.print_job import HELD_ZH, PrintJob, PrintKey, PrintState, SendGate
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
 from edge_agent.domain.task import GRANTED_STATES, Task, TaskState
-from edge_agent.flows import bench, paper
+from edge_agent.flows import bench, paper, print_news
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, jobs, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
 from protocols.errors import Rejected
-from protocols.events import LabelEvent, PaperEvent
 from protocols.messages import Token
 
-WAYBILL = "waybill"
-_STATE_EVENT = {
-    PrintState.SENDING: "label.started",
-    PrintState.CONFIRMED: "label.printed",
-    PrintState.UNKNOWN: "label.unknown",
-    PrintState.FAILED: "label.failed",
-    PrintState.HELD: "label.held",
-}
-_TROUBLE = frozenset({PrintState.HELD, PrintState.FAILED, PrintState.UNKNOWN})
-"""States whose event says what went wrong; the others say why a reprint was asked for."""
+WAYBILL = print_news.WAYBILL
 _PRINTER_REASONS = frozenset(
     {"paper_out", "cover_open", "paper_jam", "ribbon_out", "paused", "offline", "no_answer",
      "printer_error", "stalled", "broken"}
@@ -322,7 +312,7 @@ def _doubt(tx: Tx, placed: Placed, task: Task) -> None:
         return
     job = replace(placed.job, state=PrintState.UNKNOWN, reason="reissue", token=task.token)
     jobs.save(tx.db, replace(placed, job=job))
-    _tell(tx, placed, job)
+    print_news.tell(tx, placed, job)
 
 
 def _printer_for(placed: Placed, at: Bench) -> str:
@@ -371,55 +361,8 @@ def _move(tx: Tx, placed: Placed, job: PrintJob, *, quiet: bool = False) -> Prin
         return job
     jobs.save(tx.db, replace(placed, job=job))
     if job.state is not placed.job.state and not quiet:
-        _tell(tx, placed, job)
+        print_news.tell(tx, placed, job)
     return job
-
-
-def _tell(tx: Tx, placed: Placed, job: PrintJob) -> None:
-    type_ = _STATE_EVENT.get(job.state)
-    if type_ is None:
-        return
-    if job.key.kind != WAYBILL:
-        _tell_paper(tx, placed, job)
-        return
-    token = Token(*job.token)
-    task = tasks.get(tx.db, job.shipment_id, token)
-    if task is None:
-        return  # its task aged out long ago; nobody waits for this label any more
-    body = LabelEvent(
-        shipment=job.shipment_id,
-        token=token,
-        waybill=job.key.number,
-        revision=job.key.revision,
-        order=task.order,
-        channel=task.channel,
-        native_id=task.native_id,
-        evidence=job.evidence if job.state is PrintState.CONFIRMED else "",
-        reason=job.reason if job.state in _TROUBLE else job.reprint_reason or job.reason,
-        operator=job.operator,
-        printer=placed.printer,
-    )
-    # A new label is refused by a full journal; what became of an older one is not, or the agent
-    # could neither start nor go on printing.
-    reserve = job.state is not PrintState.SENDING
-    tx.append(type_, body, station=placed.station, reserve=reserve)
-
-
-def _tell_paper(tx: Tx, placed: Placed, job: PrintJob) -> None:
-    """The fate of a paper that is no label; that it was begun is nobody's business."""
-    if job.state is PrintState.SENDING:
-        return
-    body = PaperEvent(
-        kind=job.key.kind,
-        number=job.key.number,
-        revision=job.key.revision,
-        evidence=job.evidence if job.state is PrintState.CONFIRMED else "",
-        reason=job.reason if job.state in _TROUBLE else job.reprint_reason,
-        operator=job.operator,
-        printer=placed.printer,
-    )
-    type_ = _STATE_EVENT[job.state].replace("label.", "paper.")
-    tx.append(type_, body, station=placed.station, reserve=True)
 
 
 def _known(tx: Tx, key: PrintKey) -> Placed:

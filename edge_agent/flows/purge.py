@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edge_agent.domain.print_job import MAX_TTL_S
 from edge_agent.flows.bench import Bench
-from edge_agent.journal import age, inbox, jobs, meta, rows, tasks
+from edge_agent.flows.blob import KEPT_BYTES_MAX, KEPT_MS
+from edge_agent.journal import age, chunks, inbox, jobs, meta, papers, rows, tasks
 from edge_agent.journal.tx import Tx
 from protocols import limits
 from protocols.events import PersonalPurged
@@ -19,6 +21,7 @@ INBOX_DAYS = 30
 def forget(tx: Tx, shipments: Sequence[str]) -> int:
     """Forget the label fields of these shipments now; returns how many had any."""
     gone = tasks.purge_labels(tx.db, shipments)
+    tx.scrub |= papers.forget_of(tx.db, shipments) > 0
     if gone:
         tx.scrub = True
         tx.append("personal.purged", PersonalPurged(shipments=gone), reserve=True)
@@ -26,10 +29,13 @@ def forget(tx: Tx, shipments: Sequence[str]) -> int:
 
 
 def purge_due(tx: Tx, at: Bench) -> int:
-    """Forget the label fields whose time is up; at most `FENCES_MAX` shipments a call."""
+    """Forget label fields and papers whose time is up; at most `FENCES_MAX` shipments a call."""
     hours = _configured(tx, "personal_hours", at.plan.personal_hours)
     now_ms = tx.now.wall_ms
-    due = tasks.purge_due(tx.db, now_ms - hours * HOUR_MS, now_ms + DAY_MS, limits.FENCES_MAX)
+    before_ms, after_ms = now_ms - hours * HOUR_MS, now_ms + DAY_MS
+    due = tasks.purge_due(tx.db, before_ms, after_ms, limits.FENCES_MAX)
+    tx.scrub |= papers.purge(tx.db, before_ms, after_ms, now_ms - MAX_TTL_S * 1000) > 0
+    chunks.trim(tx.db, KEPT_BYTES_MAX, now_ms - KEPT_MS, after_ms)
     return forget(tx, due)
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge_agent.domain import moment
 from edge_agent.domain.task import OPEN, Line, Task, TaskState
-from edge_agent.flows import bench, greet, print_label, purge, returns, stop
+from edge_agent.flows import bench, blob, greet, print_label, purge, returns, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import fences, inbox, jobs, meta, tasks
 from edge_agent.journal.inbox import Receipt
@@ -53,7 +53,7 @@ def receive(tx: Tx, arrived: Sequence[Command], at: Bench) -> Taken:
             continue
         known = inbox.receipt_of(tx.db, command.id)
         if known is None:
-            if _too_early(tx, command):
+            if _too_early(tx, command, at):
                 continue  # no receipt: the core sends it again
             code = _execute(tx, command, at)
             _note(tx, command, code)
@@ -205,9 +205,7 @@ def _purge(tx: Tx, command: Command, body: commands.Purge, at: Bench) -> None:
 
 
 def _print_blob(tx: Tx, command: Command, body: commands.PrintBlob, at: Bench) -> None:
-    raise Rejected(
-        "blob_unsupported", "本机还不支持打印图片", "this agent prints no blobs", field="kind"
-    )
+    blob.order(tx, body, at)
 
 
 def _return_ticket(tx: Tx, command: Command, body: commands.ReturnTicket, at: Bench) -> None:
@@ -218,14 +216,16 @@ def _return_void(tx: Tx, command: Command, body: commands.ReturnVoid, at: Bench)
     returns.void(tx, body)
 
 
-def _too_early(tx: Tx, command: Command) -> bool:
-    """Whether this ends a resynchronisation of which a command is still on its way."""
-    if command.k != "resync_done":
+def _too_early(tx: Tx, command: Command, at: Bench) -> bool:
+    """Whether this ends a resynchronisation, or prints a picture, of which a part is on its way."""
+    if command.k not in ("resync_done", "print_blob"):
         return False
     try:
         body = codec.decode_command_body(command)
     except Corrupt:
         return False
+    if isinstance(body, commands.PrintBlob):
+        return blob.waits(tx, command, body, at)
     assert isinstance(body, commands.ResyncDone)
     return any(inbox.receipt_of(tx.db, needed) is None for needed in body.needs)
 

@@ -11,7 +11,7 @@ from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.task import Task, TaskState
 from edge_agent.flows import print_label
-from edge_agent.journal import fences, jobs, tasks
+from edge_agent.journal import fences, jobs, papers, tasks
 from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
 from protocols.commands import Cancel, Fence
@@ -103,7 +103,11 @@ def _stop(tx: Tx, task: Task, fence: Token, reason: str, text: str) -> None:
     tasks.save(tx.db, stopped, changed_ms=tx.now.wall_ms)
     # Below the fence nothing prints any more, so nobody needs the receiver here; on a card that was
     # put back these may be fields which the core had purged long ago (P12).
-    tx.scrub |= tasks.drop_label(tx.db, task)
+    gone = [tasks.drop_label(tx.db, task)]
+    for placed in jobs.of_shipment(tx.db, task.shipment):
+        if Token(*placed.job.token) == task.token:
+            gone.append(papers.forget(tx.db, placed.job.key.kind, placed.job.key.number))
+    tx.scrub |= any(gone)
 
 
 def _before(fence: Token) -> Token:

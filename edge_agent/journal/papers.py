@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge_agent.ports import Connection
 
 
@@ -29,9 +31,29 @@ def forget(db: Connection, kind: str, number: str) -> bool:
     return bool(gone)
 
 
-def purge(db: Connection, before_ms: int, after_ms: int) -> int:
-    """Purge papers queued before, or later than a clock could truly say; returns how many."""
+def forget_of(db: Connection, shipments: Sequence[str]) -> int:
+    """Purge every paper that belongs to one of these shipments; returns how many."""
+    gone = 0
+    for shipment in shipments:
+        found = db.execute(
+            """DELETE FROM paper WHERE (kind, number) IN
+            (SELECT kind, number FROM print_job WHERE shipment=? AND shipment<>'') RETURNING 1""",
+            (shipment,),
+        ).fetchall()
+        gone += len(found)
+    return gone
+
+
+def purge(db: Connection, before_ms: int, after_ms: int, waiting_before_ms: int) -> int:
+    """Purge papers queued before `before_ms`, or later than a clock could truly say; how many.
+
+    One that still waits for its printer stays until `waiting_before_ms`.
+    """
     gone = db.execute(
-        "DELETE FROM paper WHERE queued_ms<? OR queued_ms>? RETURNING 1", (before_ms, after_ms)
+        """DELETE FROM paper WHERE queued_ms<?3 OR ((queued_ms<?1 OR queued_ms>?2)
+        AND NOT EXISTS(SELECT 1 FROM print_job AS job WHERE job.kind=paper.kind
+        AND job.number=paper.number AND job.state IN ('queued', 'rendered', 'sending', 'held')))
+        RETURNING 1""",
+        (before_ms, after_ms, waiting_before_ms),
     ).fetchall()
     return len(gone)

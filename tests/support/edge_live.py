@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from edge_agent.agent.parts import Live, Ports
-from edge_agent.domain.label import LabelFields
+from edge_agent.domain.label import LabelFields, PaperFields
 from edge_agent.domain.printer_status import READY, PrinterStatus, SendOutcome
 from edge_agent.journal.writer import InlineJournal
 from edge_agent.ports import LinkEvent, Will
@@ -42,12 +42,14 @@ class HandPrinter:
 
 
 class PlainMaker:
-    """A label is its waybill number and mark."""
+    """A label is its waybill number and mark, another paper its kind."""
 
-    def framed(self, fields: LabelFields, job_tag: str = "") -> bytes:
-        return f"{fields.waybill} {fields.copy_mark} {job_tag}".encode()
+    def framed(self, fields: PaperFields, job_tag: str = "") -> bytes:
+        if isinstance(fields, LabelFields):
+            return f"{fields.waybill} {fields.copy_mark} {job_tag}".encode()
+        return f"{fields.kind} {job_tag}".encode()
 
-    def preview_png(self, fields: LabelFields) -> bytes:
+    def preview_png(self, fields: PaperFields) -> bytes:
         raise NotImplementedError
 
 
