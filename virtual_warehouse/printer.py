@@ -162,6 +162,7 @@ class VirtualPrinter:
             listening.close()
             talking.close()
             os.close(far)
+            await asyncio.sleep(0.01)  # the loop closes a pipe at its next turn
 
     @property
     def in_use(self) -> bool:

@@ -42,9 +42,10 @@ class SerialWire:
         """See `ports.PrinterWire.open`."""
         try:
             self._port = await asyncio.to_thread(self._opener, self._path, self._baud)
-        except (OSError, ValueError):
+            _wait_for_one(self._port.fileno())
+        except (OSError, ValueError, termios.error):
+            self.close()
             return False
-        os.set_blocking(self._port.fileno(), False)
         return True
 
     def is_open(self) -> bool:
@@ -88,3 +89,11 @@ class SerialWire:
                 termios.tcflush(self.fileno(), termios.TCOFLUSH)
             self._port.close()
         self._port = None
+
+
+def _wait_for_one(number: int) -> None:
+    """Let "nothing there" and "line is gone" be told apart: pyserial asks for no byte at least."""
+    asked = termios.tcgetattr(number)
+    asked[6][termios.VMIN] = 1
+    termios.tcsetattr(number, termios.TCSANOW, asked)
+    os.set_blocking(number, False)
