@@ -7,6 +7,8 @@ out wrong is refused by name. Whether the picture can be printed is seen when it
 
 from __future__ import annotations
 
+import contextlib
+
 from edge_agent.domain import moment
 from edge_agent.domain.label import PaperFields, PictureFields, RawFields
 from edge_agent.flows import stop
@@ -15,7 +17,7 @@ from edge_agent.flows.paper import NO_TOKEN, enqueue_paper
 from edge_agent.journal import chunks
 from edge_agent.journal.tx import Tx
 from protocols import chunks as parts
-from protocols import commands
+from protocols import codec, commands
 from protocols.errors import Corrupt, Rejected
 from protocols.messages import Chunk, Command
 
@@ -50,12 +52,7 @@ def order(tx: Tx, body: commands.PrintBlob, at: Bench) -> None:
         stop.check_token(tx, body.shipment, body.token)
     if body.printer and body.printer not in at.plan.printers:
         raise Rejected("printer_unknown", "本机没有这台打印机", "no such printer", field="printer")
-    try:
-        data = parts.join(body.digest, chunks.of(tx.db, body.digest))
-    except Corrupt as error:
-        if error.code != "chunk_missing":
-            chunks.forget(tx.db, body.digest)  # with these parts it can never become whole
-        raise
+    data = parts.join(body.digest, chunks.of(tx.db, body.digest))
     token = body.token or NO_TOKEN
     enqueue_paper(
         tx,
@@ -68,6 +65,14 @@ def order(tx: Tx, body: commands.PrintBlob, at: Bench) -> None:
         token=token,
     )
     chunks.forget(tx.db, body.digest)
+
+
+def drop(tx: Tx, command: Command) -> None:
+    """The command was refused: its parts are of no use, false ones would spoil the next try."""
+    with contextlib.suppress(Corrupt):
+        body = codec.decode_command_body(command)
+        assert isinstance(body, commands.PrintBlob)
+        chunks.forget(tx.db, body.digest)
 
 
 def _fields(body: commands.PrintBlob, data: bytes) -> PaperFields:

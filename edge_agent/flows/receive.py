@@ -115,6 +115,8 @@ def _execute(tx: Tx, command: Command, at: Bench) -> str:
         with tx.part():
             _HANDLERS[type(body)](tx, command, body, at)
     except (Rejected, Corrupt) as error:
+        if command.k == "print_blob":
+            blob.drop(tx, command)
         return error.code
     return ""
 
