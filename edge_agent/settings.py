@@ -111,6 +111,24 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """状态页端口；0 = 任意空闲端口。Port of the status page; 0 = any free one."""
     page_names: tuple[str, ...] = ("127.0.0.1", "localhost")
     """浏览器可用的主机名，防 DNS 重绑定。Host names a browser may use (DNS rebinding)."""
+    pda_enabled: bool = False
+    """是否提供 PDA 页面（另一个端口，手持终端用）。Serve the page for handhelds."""
+    pda_host: str = "0.0.0.0"  # noqa: S104  an aisle's device is never on this machine
+    """PDA 页面监听地址。Address the handhelds' page listens on."""
+    pda_port: Port = 8091
+    """PDA 页面端口。Port of the handhelds' page."""
+    pda_names: tuple[str, ...] = ()
+    """PDA 访问本机用的主机名或 IP；第一个进二维码。Names handhelds use; the QR has the first."""
+    pda_tls_cert_file: str = ""
+    """PDA 页面的证书；空 = 不加密。Certificate of the handhelds' page; empty = no TLS."""
+    pda_tls_key_file: str = ""
+    """PDA 页面的私钥。Its private key."""
+    pda_devices_max: Annotated[int, Meta(ge=1, le=64)] = 16
+    """最多配对多少台 PDA。Handhelds that may be paired."""
+    pda_idle_minutes: Annotated[int, Meta(ge=1, le=240)] = 30
+    """PDA 多少分钟没有操作要重新输 PIN。Minutes without a scan before the PIN is asked again."""
+    pda_shift_hours: Annotated[int, Meta(ge=1, le=24)] = 12
+    """一次 PIN 最多用多少小时（一班）。Hours a PIN is good for."""
     print_ttl_s: Annotated[int, Meta(ge=10, le=86_400)] = 600
     """面单排队超过多少秒就不再自动打印。Seconds after which a queued label needs a person."""
     repeat_ms: Annotated[int, Meta(ge=0, le=5_000)] = 1_500
@@ -218,6 +236,11 @@ def _check_names(settings: Settings) -> None:
         if station.printer and station.printer not in printers:
             raise _invalid("stations", f"工位 {station.id} 的打印机不存在", "unknown printer")
     _check_scanners(settings, stations)
+    if settings.pda_enabled and not (settings.page_enabled and settings.pda_names):
+        zh = "开启 PDA 页面要写 pda_names (PDA 用的本机地址), 并保持 page_enabled"
+        raise _invalid("pda_names", zh, "pda_enabled needs pda_names and page_enabled")
+    if bool(settings.pda_tls_cert_file) != bool(settings.pda_tls_key_file):
+        raise _invalid("pda_tls_key_file", "证书和私钥要一起设置", "set both or neither")
 
 
 _MOVING = (

@@ -31,6 +31,8 @@ class Board:
     def __init__(self) -> None:
         self._shown: dict[str, Shown] = {}
         self._watching: dict[asyncio.Event, str] = {}
+        self.closed = False
+        """The agent leaves: whoever watches ends."""
 
     def show(self, station: str, answer: Answer, wall_ms: int) -> None:
         """A new answer at a station."""
@@ -42,6 +44,12 @@ class Board:
     def at(self, station: str) -> Shown:
         """The newest answer at a station."""
         return self._shown.get(station, Shown())
+
+    def close(self) -> None:
+        """Let everybody who watches end now."""
+        self.closed = True
+        for event in self._watching:
+            event.set()
 
     def is_full(self) -> bool:
         """Whether no further screen may watch."""

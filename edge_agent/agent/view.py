@@ -13,7 +13,7 @@ from edge_agent.agent.parts import Live
 from edge_agent.domain.print_job import HELD_ZH, PrintState
 from edge_agent.domain.task import OPEN, TaskState
 from edge_agent.flows import bench, print_label
-from edge_agent.journal import jobs, meta, stations, tasks
+from edge_agent.journal import handhelds, jobs, meta, stations, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.stations import Station
 from edge_agent.ports import Connection
@@ -60,6 +60,7 @@ def status(live: Live) -> dict[str, Any]:
         "streams": {stream: _stream(live, stream) for stream in live.senders},
         "journal": {
             "used_bytes": live.floor.used_bytes,
+            "quota_bytes": live.plan.quota_bytes,
             "full": live.floor.full,
             "failing": live.floor.failing,
         },
@@ -90,8 +91,31 @@ def _floor(db: Connection, live: Live) -> dict[str, Any]:
         "task_counts": tasks.counts(db),
         "jobs": [_job(placed) for placed in shown],
         "job_counts": jobs.counts(db),
+        "plan_stations": sorted(live.plan.stations),
         "stations": [bench_view.station(db, one, **clocks) for one in _stations(db, live)],
+        "handhelds": _handhelds(db, live.ports.clock.now().wall_ms),
         "scans": [asdict(scan) for scan in stations.last_scans(db, SCANS_SHOWN)],
+    }
+
+
+def _handhelds(db: Connection, now_ms: int) -> dict[str, Any]:
+    """Paired devices without their secrets, and who may not try a PIN for now."""
+    return {
+        "devices": [
+            {
+                "device": held.id,
+                "station": held.station,
+                "operator": held.operator,
+                "paired_ms": held.paired_ms,
+                "active_ms": held.active_ms,
+            }
+            for held in handhelds.everyone(db)
+        ],
+        "locked": [
+            {"who": who, "until_ms": lock.until_ms}
+            for who, lock in handhelds.locks(db).items()
+            if lock.closed(now_ms)
+        ],
     }
 
 

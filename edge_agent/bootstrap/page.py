@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.resources
 import logging
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,37 +22,83 @@ log = logging.getLogger(__name__)
 
 
 async def show_page(settings: Settings, agent: Agent) -> None:
-    """Serve the status page."""
+    """Serve the status page and, if it is wanted, the handhelds' page beside it."""
+    door, codes = None, await asyncio.to_thread(_pairing_codes)
+    if settings.pda_enabled:
+        door = handheld_address(settings)
 
     def build() -> Any:
         from edge_agent import pages
 
-        return pages.build(agent, settings.page_names, settings.zone_minutes)
+        shown = pages.HandheldDoor(codes, door) if door else None
+        return pages.build(agent, settings.page_names, settings.zone_minutes, shown)
 
-    await open_page(settings, build)
+    def build_handheld() -> Any:
+        from edge_agent.domain.handheld import HandheldRules
+        from edge_agent.pages import handheld, operators
+
+        minutes, hours = settings.pda_idle_minutes, settings.pda_shift_hours
+        rules = HandheldRules(settings.pda_devices_max, minutes * 60_000, hours * 3_600_000)
+        known = operators.Operators(settings.data_path)
+        return handheld.build(agent, settings.pda_names, codes, known, rules)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(open_page(settings, build, agent.board.close))
+        if door:
+            door_keys = (settings.pda_tls_cert_file, settings.pda_tls_key_file)
+            group.create_task(
+                _serve(build_handheld, settings.pda_host, settings.pda_port, door_keys)
+            )
 
 
-async def open_page(settings: Settings, build: Callable[[], Any]) -> None:
-    """Serve an application; its failure (a port taken) is logged and the floor goes on."""
+def handheld_address(settings: Settings) -> str:
+    """Where a handheld opens its page: what the QR code says."""
+    scheme = "https" if settings.pda_tls_cert_file else "http"
+    return f"{scheme}://{settings.pda_names[0]}:{settings.pda_port}/pda"
+
+
+def _pairing_codes() -> Any:
+    from edge_agent.pages.pairing import PairingCodes
+
+    return PairingCodes(secrets.randbelow)
+
+
+async def open_page(
+    settings: Settings, build: Callable[[], Any], leaving: Callable[[], None] = lambda: None
+) -> None:
+    """Serve an application; its failure (a port taken) is logged and the floor goes on.
+
+    `leaving` is called before the last answers go out.
+    """
+    await _serve(build, settings.page_host, settings.page_port, leaving=leaving)
+
+
+async def _serve(
+    build: Callable[[], Any],
+    host: str,
+    port: int,
+    keys: tuple[str, str] = ("", ""),
+    leaving: Callable[[], None] = lambda: None,
+) -> None:
     # Importing the web server takes longer than a packer waits for a tone: not on the loop.
     await asyncio.to_thread(importlib.import_module, "edge_agent.pages")
     await asyncio.to_thread(importlib.import_module, "uvicorn")
     import uvicorn
 
-    app = build()
     config = uvicorn.Config(
-        app, host=settings.page_host, port=settings.page_port, log_config=None, lifespan="off",
+        build(), host=host, port=port, log_config=None, lifespan="off",
         loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,
         timeout_keep_alive=5, timeout_graceful_shutdown=1,
+        ssl_certfile=keys[0] or None, ssl_keyfile=keys[1] or None,
     )  # fmt: skip
     server = _quiet_server(config)
     try:
         await server.serve()
     except (OSError, SystemExit) as error:
-        log.error("page.not_opened host=%s port=%d reason=%s",
-                  settings.page_host, settings.page_port, error)  # fmt: skip
+        log.error("page.not_opened host=%s port=%d reason=%s", host, port, error)
     except asyncio.CancelledError:
         # Pages read the journal, which is closed next: the last answer goes out before.
+        leaving()
         await server.shutdown()
         raise
 

@@ -62,6 +62,7 @@ def plan_of(settings: Settings) -> FloorPlan:
         retain_bytes=settings.retain_bytes,
         personal_hours=settings.personal_hours,
         telemetry_rows_max=settings.telemetry_rows_max,
+        quota_bytes=settings.quota_bytes,
         zone_minutes=settings.zone_minutes,
     )
 

@@ -21,7 +21,8 @@ class FloorPlan:
     `stations` maps a station to its printer ("" = the first of `printers`). `spares` maps a printer
     to the one that takes its labels while it cannot print. `repeat_ms`: the same
     code at the same station within it is a mechanical repeat. `personal_hours`: label fields are
-    purged so long after hand-over or stop. `zone_minutes` is local time
+    purged so long after hand-over or stop. `quota_bytes` is shown, the journal keeps to it itself.
+    `zone_minutes` is local time
     east of UTC, for what people read.
     """
 
@@ -38,6 +39,7 @@ class FloorPlan:
     retain_bytes: int = 1_000_000_000
     personal_hours: int = 24
     telemetry_rows_max: int = 100_000
+    quota_bytes: int = 4_000_000_000
     zone_minutes: int = 480
 
     def printer_of(self, station: str) -> str:

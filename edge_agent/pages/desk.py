@@ -26,7 +26,10 @@ class StatusDesk(Protocol):
 
 
 class Board(Protocol):
-    """Who watches which station."""
+    """Who watches which station; `closed` when the agent leaves."""
+
+    @property
+    def closed(self) -> bool: ...
 
     def is_full(self) -> bool: ...
 

@@ -37,7 +37,10 @@ async def _pushed(desk: Desk, station: str, over: Callable[[], str]) -> AsyncIte
     mark: object = None
     told_at = 0.0
     with desk.board.watching(station) as woken:
-        while not (reason := over()):
+        while not desk.board.closed:
+            if reason := over():
+                yield _event("over", {"code": reason})
+                return
             woken.clear()
             now = desk.station_mark(station)
             if now != mark:
@@ -49,7 +52,6 @@ async def _pushed(desk: Desk, station: str, over: Callable[[], str]) -> AsyncIte
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await woken.wait()
-        yield _event("over", {"code": reason})
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

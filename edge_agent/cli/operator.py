@@ -1,0 +1,59 @@
+"""Who may work on a handheld: staff numbers and their PINs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from edge_agent.cli.root import checked, give_up, root
+from protocols.errors import PacklineError
+
+
+@root.group(help="PDA 的工号和 PIN（没有默认的）。Operators of the handhelds.")
+def operator() -> None:
+    """Kept in the data folder, as hashes; effective at once, also while the agent runs."""
+
+
+@operator.command("set", help="添加工号或改 PIN（4 到 8 位数字）。Add one or change the PIN.")
+@click.argument("number")
+@click.password_option("--pin", prompt="PIN", confirmation_prompt="再输一次", help="不给就询问")
+@click.pass_obj
+def set_pin(config: str | None, number: str, pin: str) -> None:
+    from edge_agent.domain.pin import SALT_BYTES
+    from edge_agent.pages.operators import Operators
+
+    settings = checked(config)
+    try:
+        settings.data_path.mkdir(parents=True, exist_ok=True)
+        Operators(settings.data_path).set(number, pin, os.urandom(SALT_BYTES))
+    except PacklineError as error:
+        give_up(error)
+    click.echo(f"工号 {number} 可以用这个 PIN 登录 PDA")
+
+
+@operator.command("list", help="全部工号")
+@click.pass_obj
+def show(config: str | None) -> None:
+    from edge_agent.pages.operators import Operators
+
+    try:
+        for number in sorted(Operators(checked(config).data_path).read(), key=int):
+            click.echo(number)
+    except PacklineError as error:
+        give_up(error)
+
+
+@operator.command("remove", help="删除工号；已登录的到退出或超时为止。Remove one.")
+@click.argument("number")
+@click.pass_obj
+def remove(config: str | None, number: str) -> None:
+    from edge_agent.pages.operators import Operators
+
+    try:
+        gone = Operators(checked(config).data_path).remove(number)
+    except PacklineError as error:
+        give_up(error)
+    if not gone:
+        raise click.ClickException(f"没有工号 {number}")
+    click.echo(f"已删除工号 {number}")
