@@ -19,6 +19,7 @@ from edge_agent.agent.parts import Ports
 from edge_agent.bootstrap import starts
 from edge_agent.bootstrap.box import Box
 from edge_agent.bootstrap.chance import RELEASED_MS, SystemClock, SystemIds, boot_id
+from edge_agent.bootstrap.codes import code_patterns
 from edge_agent.bootstrap.devices import all_printers, start_scanners
 from edge_agent.bootstrap.heartbeat import Pulse, beat, tell_service_manager
 from edge_agent.bootstrap.journals import (
@@ -64,6 +65,7 @@ def plan_of(settings: Settings) -> FloorPlan:
         telemetry_rows_max=settings.telemetry_rows_max,
         quota_bytes=settings.quota_bytes,
         zone_minutes=settings.zone_minutes,
+        code_patterns=code_patterns(),
     )
 
 

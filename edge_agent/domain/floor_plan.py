@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from edge_agent.domain.scan_patterns import CodePattern
+
 _NO_STATIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -22,8 +24,8 @@ class FloorPlan:
     to the one that takes its labels while it cannot print. `repeat_ms`: the same
     code at the same station within it is a mechanical repeat. `personal_hours`: label fields are
     purged so long after hand-over or stop. `quota_bytes` is shown, the journal keeps to it itself.
-    `zone_minutes` is local time
-    east of UTC, for what people read.
+    `zone_minutes` is local time east of UTC, for what people read. `code_patterns` say what
+    an unknown code looks like.
     """
 
     site: str
@@ -41,6 +43,7 @@ class FloorPlan:
     telemetry_rows_max: int = 100_000
     quota_bytes: int = 4_000_000_000
     zone_minutes: int = 480
+    code_patterns: tuple[CodePattern, ...] = ()
 
     def printer_of(self, station: str) -> str:
         """The printer that serves `station`, "" when this agent has none at all."""

@@ -14,9 +14,10 @@ from edge_agent.domain import packing
 from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.answer import Answer, done, halt, mind, refuse
 from edge_agent.domain.scan import REFUSED_ZH, refuse_code
+from edge_agent.domain.scan_gs1 import split_aim
 from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
 from edge_agent.domain.task import Line, Task, TaskState
-from edge_agent.flows import cards, count, parcel, print_label, stop
+from edge_agent.flows import cards, count, parcel, print_label, returns, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import goods, stations, tasks
 from edge_agent.journal.stations import Scan, Station
@@ -35,7 +36,7 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     if reason:
         after, answer, shown = before, refuse(reason, REFUSED_ZH[reason]), ""
     else:
-        meaning = _meaning(tx.db, code, before)
+        meaning = _meaning(tx.db, code, before, at)
         try:
             with tx.part():
                 after, answer = _respond(tx, before, meaning, at)
@@ -54,11 +55,13 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     return answer
 
 
-def _meaning(db: Connection, code: str, station: Station) -> Meaning:
+def _meaning(db: Connection, code: str, station: Station, at: Bench) -> Meaning:
     """What the code is here: while a serial number is wanted, anything that is no card is one."""
-    meaning = classify(code, lambda text: lookup(db, text, station))
+    meaning = classify(code, lambda text: lookup(db, text, station), at.plan.code_patterns)
     cards_too = (CodeKind.COMMAND, CodeKind.STATION, CodeKind.DOCK)
     if station.mode == "pack" and station.wants and meaning.kind not in cards_too:
+        if meaning.serial and meaning.ref in ("", station.wants):
+            return Meaning(CodeKind.SERIAL, meaning.serial)
         return Meaning(CodeKind.SERIAL, code, matches=meaning.matches)
     return meaning
 
@@ -73,7 +76,9 @@ def lookup(db: Connection, code: str, station: Station) -> list[Known]:
     if code.startswith(TASK_PREFIX):
         shipment = code.removeprefix(TASK_PREFIX)
         return [Known(CodeKind.TASK, shipment)] if tasks.newest(db, shipment) else []
-    found: list[Known] = []
+    found = returns.known(db, code, station)
+    if found:
+        return found
     task = tasks.by_waybill(db, code)
     if task is not None:
         found.append(Known(CodeKind.WAYBILL, code))
@@ -123,13 +128,25 @@ def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Sta
         task = current_of(tx.db, meaning.ref)
         assert task is not None
         return _task(tx, station, task, at, by_label=False)
+    if meaning.kind is CodeKind.RETURN:
+        return returns.scanned(tx, station, meaning.ref, at)
     if meaning.kind is CodeKind.SERIAL:
         return _serial(tx, station, meaning, at)
     if meaning.kind is CodeKind.SKU and station.mode == "count":
         return count.item(station, meaning.ref)
     if meaning.kind is CodeKind.SKU:
-        return _item(tx, station, meaning.ref, at)
-    return station, _unknown(tx, station)
+        after, answer = _item(tx, station, meaning.ref, at)
+        if meaning.serial and after.wants == meaning.ref:  # one symbol with both numbers
+            return _serial(tx, after, Meaning(CodeKind.SERIAL, meaning.serial), at)
+        return after, answer
+    return station, _hinted(_unknown(tx, station), meaning)
+
+
+def _hinted(answer: Answer, meaning: Meaning) -> Answer:
+    """An unknown code's error with what the code looks like; a red screen stays as it is."""
+    if not meaning.hint_zh or answer.code not in ("code_unknown", "not_in_task"):
+        return answer
+    return replace(answer, text_zh=f"{meaning.hint_zh}。{answer.text_zh}")
 
 
 def _by_step(meaning: Meaning, station: Station) -> Meaning:
@@ -139,8 +156,8 @@ def _by_step(meaning: Meaning, station: Station) -> Meaning:
         return Meaning(CodeKind.UNKNOWN, error_zh="这个条码对应多个商品")
     for known in meaning.matches:
         if known.kind is wanted:
-            return Meaning(known.kind, known.ref)
-    return Meaning(meaning.matches[0].kind, meaning.matches[0].ref)
+            return replace(meaning, kind=known.kind, ref=known.ref)
+    return replace(meaning, kind=meaning.matches[0].kind, ref=meaning.matches[0].ref)
 
 
 def _unknown(tx: Tx, station: Station) -> Answer:
@@ -234,7 +251,7 @@ def _begin(tx: Tx, station: Station, task: Task) -> tuple[Station, Answer]:
     return replace(station, mode="pick"), done("picking", text, task.shipment)
 
 
-def _item(tx: Tx, station: Station, sku: str, at: Bench) -> tuple[Station, Answer]:
+def _item(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Station, Answer]:
     task = in_hand(tx.db, station)
     assert task is not None
     stopped = red(tx.db, task) or _settled(task, at)
@@ -242,17 +259,20 @@ def _item(tx: Tx, station: Station, sku: str, at: Bench) -> tuple[Station, Answe
         return station, stopped
     if task.state is TaskState.PACKED:
         return station, mind("packed", "已打包, 请扫装车码", task.shipment)
-    step: Callable[[Tx, Station, Task, str, Bench], tuple[Station, Answer]]
+    step: Callable[[Tx, Station, Task, Meaning, Bench], tuple[Station, Answer]]
     step = _verify if station.mode == "pack" else _pick
     try:
-        return step(tx, station, task, sku, at)
+        return step(tx, station, task, meaning, at)
     except Rejected as error:
         if error.code != "line_complete":
             raise
         return station, mind("line_complete", error.zh, task.shipment)
 
 
-def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> tuple[Station, Answer]:
+def _pick(
+    tx: Tx, station: Station, task: Task, meaning: Meaning, at: Bench
+) -> tuple[Station, Answer]:
+    sku = meaning.ref
     task, line = tasks_domain.pick(task, sku)
     tasks.put_progress(tx.db, task, line)
     body = ItemPicked(
@@ -265,8 +285,13 @@ def _pick(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> tuple[St
     return station, done("picked", text, task.shipment)
 
 
-def _verify(tx: Tx, station: Station, task: Task, sku: str, at: Bench) -> tuple[Station, Answer]:
+def _verify(
+    tx: Tx, station: Station, task: Task, meaning: Meaning, at: Bench
+) -> tuple[Station, Answer]:
+    sku = meaning.ref
     _after, line = tasks_domain.verify(task, sku)
+    if line.serial and meaning.serial:
+        return _with_serial(tx, station, task, sku, meaning.serial, at)
     if line.serial:
         text = f"请扫序列号: {line.name or sku} {line.verified}/{line.quantity}"
         return replace(station, wants=sku), mind("serial_wanted", text, task.shipment)
@@ -283,12 +308,19 @@ def _serial(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Stat
         raise Rejected(
             "serial_wanted", "请扫序列号, 不是商品条码或面单", "a serial is wanted", field="serial"
         )
-    serial = packing.check_serial(task, meaning.ref)
-    if not tasks.add_serial(tx.db, task, station.wants, serial):
+    return _with_serial(tx, station, task, station.wants, meaning.ref, at)
+
+
+def _with_serial(
+    tx: Tx, station: Station, task: Task, sku: str, text: str, at: Bench
+) -> tuple[Station, Answer]:
+    """One unit with its serial number, unique in the parcel. Raises `Rejected`."""
+    serial = packing.check_serial(task, text)
+    if not tasks.add_serial(tx.db, task, sku, serial):
         raise Rejected(
             "serial_repeated", f"序列号 {serial} 已在本包裹里", "serial repeats", field="serial"
         )
-    answer = _verified(tx, station, task, station.wants, serial, at)
+    answer = _verified(tx, station, task, sku, serial, at)
     return replace(station, wants=""), answer
 
 
