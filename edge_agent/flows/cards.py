@@ -14,7 +14,7 @@ from edge_agent.domain.answer import Answer, done, mind, refuse
 from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.scan_meaning import Meaning
 from edge_agent.domain.task import Line, Task, TaskState
-from edge_agent.flows import count, parcel, print_label, stop
+from edge_agent.flows import count, parcel, print_label, returns, stop
 from edge_agent.flows.bench import Bench
 from edge_agent.journal import jobs, tasks
 from edge_agent.journal.jobs import Placed
@@ -190,6 +190,18 @@ def _stopped(tx: Tx, station: Station, _arg: str, task: Task | None, _at: Bench)
     return replace(station, shipment="", mode=""), answer
 
 
+def _pass(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench) -> _Reply:
+    return returns.verdict_card(tx, station, "pass", "")
+
+
+def _fail(tx: Tx, station: Station, arg: str, _task: Task | None, _at: Bench) -> _Reply:
+    return returns.verdict_card(tx, station, "fail", arg)
+
+
+def _done(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench) -> _Reply:
+    return returns.done_card(tx, station)
+
+
 def _needed(task: Task | None) -> Task:
     if task is None:
         raise Rejected("no_task", "请先扫任务码或面单", "no task in hand", field="station")
@@ -225,4 +237,7 @@ _CARDS: dict[str, _Card] = {
     "STOPPED": _stopped,
     "COUNT": _count,
     "N": _number,
+    "PASS": _pass,
+    "FAIL": _fail,
+    "DONE": _done,
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edge_agent.domain.print_job import MAX_TTL_S
 from edge_agent.flows.bench import Bench
 from edge_agent.flows.blob import KEPT_BYTES_MAX, KEPT_MS
-from edge_agent.journal import age, chunks, inbox, jobs, meta, papers, rows, tasks
+from edge_agent.journal import age, chunks, inbox, jobs, meta, papers, returns, rows, tasks
 from edge_agent.journal.tx import Tx
 from protocols import limits
 from protocols.events import PersonalPurged
@@ -22,6 +22,8 @@ def forget(tx: Tx, shipments: Sequence[str]) -> int:
     """Forget the label fields of these shipments now; returns how many had any."""
     gone = tasks.purge_labels(tx.db, shipments)
     tx.scrub |= papers.forget_of(tx.db, shipments) > 0
+    for ticket in (name for name in shipments if name.startswith("RET-")):
+        tx.scrub |= papers.forget(tx.db, "return_ticket", ticket)
     if gone:
         tx.scrub = True
         tx.append("personal.purged", PersonalPurged(shipments=gone), reserve=True)
@@ -53,6 +55,7 @@ def prune_floor(tx: Tx, at: Bench, *, used_bytes: int, full: bool = False) -> in
     if gone == 0 and old is not None:
         inbox.prune(tx.db, old.no)
         tasks.prune(tx.db, old.no)
+        returns.prune(tx.db, old.no)
         jobs.prune(tx.db, tx.now.wall_ms - INBOX_DAYS * DAY_MS)
         age.forget(tx.db, old.lived_ms)
     return gone

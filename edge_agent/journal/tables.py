@@ -102,6 +102,20 @@ FLOOR_TABLES = (
         shipment TEXT NOT NULL, token_epoch INTEGER NOT NULL, token_n INTEGER NOT NULL,
         sku TEXT NOT NULL, serial TEXT NOT NULL,
         PRIMARY KEY(shipment, token_epoch, token_n, sku, serial)) WITHOUT ROWID""",
+    # Returns: what is to come back, and the verdicts.
+    """CREATE TABLE IF NOT EXISTS return_ticket(
+        ticket TEXT PRIMARY KEY, order_id TEXT NOT NULL, channel TEXT NOT NULL,
+        native_id TEXT NOT NULL, inspect_s INTEGER NOT NULL, state TEXT NOT NULL,
+        window_from_ms INTEGER NOT NULL, window_to_ms INTEGER NOT NULL, reason TEXT NOT NULL,
+        waybill TEXT NOT NULL, accepted_ms INTEGER NOT NULL, operator TEXT NOT NULL,
+        changed_ms INTEGER NOT NULL, age_no INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS return_state ON return_ticket(state)",
+    """CREATE TABLE IF NOT EXISTS return_line(
+        ticket TEXT NOT NULL, line_no INTEGER NOT NULL, sku TEXT NOT NULL,
+        quantity INTEGER NOT NULL, name TEXT NOT NULL, barcodes TEXT NOT NULL,
+        location TEXT NOT NULL, serials TEXT NOT NULL, serial INTEGER NOT NULL,
+        passed INTEGER NOT NULL, failed INTEGER NOT NULL,
+        PRIMARY KEY(ticket, line_no)) WITHOUT ROWID""",
     # What a paper that is no waybill says; gone when its time is up (P12).
     """CREATE TABLE IF NOT EXISTS paper(
         kind TEXT NOT NULL, number TEXT NOT NULL, fields BLOB, queued_ms INTEGER NOT NULL,
