@@ -17,6 +17,7 @@ from cloud_core.domain.progress import GONE
 from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
 from cloud_core.flows import warn
+from cloud_core.flows.first_in_line import serve_waiting
 from cloud_core.flows.outside import ask_first
 from cloud_core.flows.own import own, settle_order
 from cloud_core.flows.readdress import readdress
@@ -283,6 +284,7 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None
         return
     shipment = new_shipment(ws, paid, 1)
     if shipment is not None and not ask_first(ws, paid, shipment):
+        serve_waiting(ws, (line.sku for line in ws.lines_of(shipment.id)))
         own(ws, shipment, actor=caller.actor)
 
 

@@ -15,6 +15,7 @@ from cloud_core.flows.apply_orders import apply_shop_events
 from cloud_core.flows.apply_rules import apply_rules
 from cloud_core.flows.conserve import note_drifts
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
+from cloud_core.flows.first_in_line import place_behind
 from cloud_core.flows.greet import greet_agent, see_agent
 from cloud_core.flows.import_master import import_rows
 from cloud_core.flows.notify import settle_notice
@@ -53,7 +54,7 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     b.JudgeBreakers: (judge_breakers, None),
     b.ForceBreaker: (force_breaker, None),
     b.SettleNotice: (settle_notice, None),
-    h.PlaceHolds: (reserve.place_holds, reserve.prefetch_place),
+    h.PlaceHolds: (place_behind, reserve.prefetch_place),
     h.ConfirmHold: (reserve.confirm_hold, reserve.prefetch_confirm),
     h.ReleaseHold: (reserve.release_hold, reserve.prefetch_release),
     h.ExpireHolds: (reserve.expire_holds, None),

@@ -52,6 +52,25 @@ class DueFetch:
         wanted = wanted.order_by(c.priority.desc(), c.paid_ms, c.id).limit(limit)
         return [(row[0], row[1], row[2]) for row in self.connection.execute(wanted)]
 
+    def waiting_line(
+        self, but: Iterable[str], limit: int
+    ) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+        """(shipment, its (sku, quantity)) parked for other reasons than `but`, first in line first.
+
+        Parts of the same page read their lines in one more statement; nothing parked costs one.
+        """
+        c, line = t.shipment.c, t.shipment_line.c
+        wanted = select(c.id).where(c.parked != "", c.stop == "", c.parked.not_in(list(but)))
+        wanted = wanted.order_by(c.priority.desc(), c.paid_ms, c.id).limit(limit)
+        found: dict[str, list[tuple[str, int]]] = {
+            name: [] for name in self.connection.execute(wanted).scalars()
+        }
+        for part in parts(found):
+            rows = select(line.shipment_id, line.sku, line.quantity)
+            for name, sku, units in self.connection.execute(rows.where(line.shipment_id.in_(part))):
+                found[name].append((sku, units))
+        return [(name, tuple(sorted(lines))) for name, lines in found.items() if lines]
+
     def parked_since(self, before_ms: int) -> dict[str, tuple[int, int]]:
         """How many shipments are parked since before then and since when the oldest, by reason."""
         c = t.shipment.c

@@ -141,6 +141,8 @@ class WorkingSet:
         self.warehouses_now: dict[str, WarehouseNow] | None = None
         """What routing knows of each warehouse; None once something has changed."""
         self.used_stored: dict[str, int] | None = None
+        self.waiting_line: list[tuple[str, tuple[tuple[str, int], ...]]] | None = None
+        """Paid shipments that wait, as they stood before this commit; None until it is asked."""
         self._units: dict[str, dict[str, int]] = {}
         self.touched_agents: set[str] = set()
 
