@@ -135,10 +135,7 @@ def _respond(tx: Tx, station: Station, meaning: Meaning, at: Bench) -> tuple[Sta
     if meaning.kind is CodeKind.SKU and station.mode == "count":
         return count.item(station, meaning.ref)
     if meaning.kind is CodeKind.SKU:
-        after, answer = _item(tx, station, meaning.ref, at)
-        if meaning.serial and after.wants == meaning.ref:  # one symbol with both numbers
-            return _serial(tx, after, Meaning(CodeKind.SERIAL, meaning.serial), at)
-        return after, answer
+        return _item(tx, station, meaning, at)
     return station, _hinted(_unknown(tx, station), meaning)
 
 
