@@ -5,21 +5,38 @@
 
 from __future__ import annotations
 
+from edge_agent.bootstrap.asking import running_status
 from edge_agent.bootstrap.chance import SystemClock, SystemIds
 from edge_agent.bootstrap.examined import examined
-from edge_agent.bootstrap.journals import SUSPECT, connector, is_whole, journal_path, open_core
+from edge_agent.bootstrap.journals import (
+    SUSPECT,
+    clock_floor,
+    connector,
+    is_running,
+    is_whole,
+    journal_path,
+    open_core,
+)
 from edge_agent.bootstrap.printers import test_print
 from edge_agent.bootstrap.serving import serve
+from edge_agent.bootstrap.starts import leave_safe_mode, safe_mode_reason
+from edge_agent.bootstrap.support import support_bundle
 
 __all__ = [
     "SUSPECT",
     "SystemClock",
     "SystemIds",
+    "clock_floor",
     "connector",
     "examined",
+    "is_running",
     "is_whole",
     "journal_path",
+    "leave_safe_mode",
     "open_core",
+    "running_status",
+    "safe_mode_reason",
     "serve",
+    "support_bundle",
     "test_print",
 ]

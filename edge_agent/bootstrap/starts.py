@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_agent.bootstrap.chance import boot_id
 from edge_agent.domain import start
 from edge_agent.domain.start import StartRecord
 
@@ -25,11 +26,11 @@ def read(folder: Path) -> StartRecord:
         return StartRecord()
 
 
-def begin(folder: Path, boot_id: str) -> StartRecord | None:
+def begin(folder: Path, boot: str) -> StartRecord | None:
     """A start begins; the record if it must be a safe one, else None."""
     record = read(folder)
-    safe = start.must_be_safe(record, boot_id)
-    _write(folder, start.begun(record, boot_id))
+    safe = start.must_be_safe(record, boot)
+    _write(folder, start.begun(record, boot))
     return record if safe else None
 
 
@@ -47,6 +48,17 @@ def stay_safe(folder: Path) -> None:
 def try_again(folder: Path) -> None:
     """The next start has its drivers again; should it break off too, the one after is safe."""
     _write(folder, start.tried_again(read(folder)))
+
+
+def leave_safe_mode(folder: Path) -> None:
+    """Somebody looked and mended: the next start is an ordinary one, with a clean record."""
+    finish(folder)
+
+
+def safe_mode_reason(folder: Path) -> str:
+    """Why the next start would be a safe one, in Chinese; "" if it would not."""
+    record = read(folder)
+    return start.reason_zh(record) if start.must_be_safe(record, boot_id()) else ""
 
 
 def _write(folder: Path, record: StartRecord) -> None:

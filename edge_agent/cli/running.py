@@ -53,20 +53,6 @@ def doctor(config: str | None, as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
-@root.command(help="日志里的积压、任务和面单（无需代理在运行）。Backlog, tasks and labels.")
-@click.pass_obj
-def status(config: str | None) -> None:
-    from edge_agent import bootstrap
-    from edge_agent.journal import inspect
-
-    settings = checked(config)
-    try:
-        shown = inspect.overview(bootstrap.journal_path(settings, "floor"))
-    except PacklineError as error:
-        give_up(error)
-    click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
-
-
 @root.command("settings", help="全部设置项（Markdown）。Print every setting.")
 def show_settings() -> None:
     click.echo(settings_module.reference(), nl=False)

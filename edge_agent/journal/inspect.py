@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from edge_agent.journal import jobs, rows, tasks
 from edge_agent.ports import Connection
+from protocols import chain
 from protocols.errors import Unavailable
 
 SHOWN_MAX = 100_000
@@ -37,6 +39,72 @@ def newest_rows(path: Path, count: int) -> Iterator[dict[str, Any]]:
             yield {
                 "epoch": epoch, "seq": seq, "type": event["t"], "wall_ms": wall_ms,
                 "station": event.get("s", ""), "body": event["d"],
+            }  # fmt: skip
+    finally:
+        db.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One epoch looked through: rows `first`..`last`; `broken_at` = the first row that is wrong."""
+
+    epoch: str
+    first: int
+    last: int
+    rows: int
+    broken_at: int = 0
+    why: str = ""
+
+
+def verify(path: Path, agent: str, stream: str) -> list[Chain]:
+    """Every epoch's hash chain computed anew, from its genesis or the newest row that aged out.
+
+    Raises `Unavailable("journal_missing")`, `sqlite3.Error` for a file that cannot be read.
+    """
+    db = open_file(path)
+    try:
+        return [_chain(db, epoch, agent, stream) for epoch in rows.epochs(db)]
+    finally:
+        db.close()
+
+
+def _chain(db: sqlite3.Connection, epoch: rows.Epoch, agent: str, stream: str) -> Chain:
+    digest = epoch.base_hash if epoch.base_seq else chain.genesis(agent, stream, epoch.id)
+    expected = epoch.base_seq + 1
+    found = db.execute("SELECT seq, row, hash FROM row WHERE epoch_no=? ORDER BY seq", (epoch.no,))
+    for seq, row, stored in found:
+        digest = chain.link(digest, row)
+        why = "missing" if seq != expected else "changed" if digest != stored else ""
+        if why:
+            return Chain(
+                epoch.id, epoch.base_seq + 1, epoch.last, expected - epoch.base_seq - 1, expected,
+                why,
+            )  # fmt: skip
+        expected += 1
+    return Chain(epoch.id, epoch.base_seq + 1, epoch.last, expected - epoch.base_seq - 1)
+
+
+def exported(path: Path, since: int = 0) -> Iterator[dict[str, Any]]:
+    """Every row of a stream with its chain hash, oldest first; `since` leaves earlier rows out.
+
+    Events hold no personal data (P12), so an export may leave the warehouse.
+    """
+    import sqlite_utils
+
+    db = open_file(path)
+    try:
+        found = sqlite_utils.Database(db).query(
+            """SELECT e.id AS epoch, r.seq, r.wall_ms, r.row, r.hash FROM row r
+            JOIN epoch e ON e.no=r.epoch_no WHERE r.seq>=? ORDER BY r.epoch_no, r.seq""",
+            (since,),
+        )
+        for one in found:
+            event = msgspec.json.decode(one["row"])
+            yield {
+                "epoch": one["epoch"], "seq": one["seq"], "type": event["t"],
+                "wall_ms": one["wall_ms"], "mono_ms": event.get("m", 0),
+                "boot": event.get("b", 0), "station": event.get("s", ""),
+                "origin": event.get("o"), "body": event["d"], "hash": bytes(one["hash"]).hex(),
             }  # fmt: skip
     finally:
         db.close()

@@ -33,8 +33,7 @@ def pick(tx: Tx) -> int:
 def written(folder: Path, count: int) -> tuple[Settings, Path]:
     settings = Settings(site="sha", agent="sha-1", data_dir=str(folder))
     core = bootstrap.open_core(settings, "floor", NOW)
-    for _ in range(count):
-        core.commit([(pick, NOW)])
+    core.commit([(pick, NOW)] * count)
     core.commit([(lambda tx: rows.set_acked(tx.db, 1, 3), NOW)])
     core.close()
     return settings, folder / "floor.db"
@@ -117,3 +116,51 @@ async def test_a_large_file_found_broken_while_it_is_used_is_salvaged_at_the_nex
     core = bootstrap.open_core(settings, "floor", NOW)
     assert b'"salvaged"' in bytes(events(core)[0].d)
     core.close()
+
+
+def test_broken_pages_in_the_middle_cost_their_own_rows_and_no_others(tmp_path: Path) -> None:
+    _, path = written(tmp_path, 3_000)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = path.stat().st_size // 4096
+    with path.open("r+b") as file:
+        for page in (pages // 3, pages // 3 + 1, pages // 2, 2 * pages // 3):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    found = salvage.read(path, "sha-1", "floor")
+    seqs = [event.o.seq for event in found.events if event.o]
+    assert len(seqs) > 2_800
+    assert seqs[-1] == 3_001
+    lost = {seq for _, first, last in found.gaps for seq in range(first, last + 1)}
+    assert sorted([*seqs, *lost]) == list(range(4, 3_002))
+    assert 2 <= len(found.gaps) <= 4
+
+
+def test_a_broken_end_is_a_gap_up_to_what_the_file_still_speaks_of(tmp_path: Path) -> None:
+    settings, path = written(tmp_path, 500)
+    core = bootstrap.open_core(settings, "floor", NOW)
+    core.commit([(lambda tx: tx.db.execute("INSERT INTO age VALUES(1, 0, 5, 1, 490)"), NOW)])
+    core.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    leaves = core.db.execute(
+        "SELECT pageno FROM dbstat WHERE name='row' AND pagetype='leaf' ORDER BY path"
+    ) if has_dbstat(core) else None  # fmt: skip
+    if leaves is None:
+        core.close()
+        pytest.skip("this SQLite cannot tell which page holds what (no dbstat)")
+    last = [page for (page,) in leaves.fetchall()][-1]
+    core.close()
+    with path.open("r+b") as file:
+        file.seek((last - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    found = salvage.read(path, "sha-1", "floor")
+    seqs = [event.o.seq for event in found.events if event.o]
+    assert seqs[0] == 4
+    assert found.gaps[-1] == (found.gaps[-1][0], seqs[-1] + 1, max(490, seqs[-1] + 1))
+
+
+def has_dbstat(core: JournalCore) -> bool:
+    try:
+        core.db.execute("SELECT 1 FROM dbstat LIMIT 1")
+    except sqlite3.Error:
+        return False
+    return True
