@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from edge_agent.domain.scan_gs1 import split_aim
 from edge_agent.domain.task import Line, Task, find_sku
 from protocols.errors import Rejected
 
@@ -69,7 +70,7 @@ def next_gift(task: Task, *, picked: bool) -> str:
 
 def check_serial(task: Task, serial: str) -> str:
     """A serial number fit to be kept. Raises `Rejected` for anything that is another code."""
-    text = serial.strip()
+    text = split_aim(serial)[1].strip()
     if not 1 <= len(text) <= SERIAL_CHARS_MAX or not text.isprintable():
         raise Rejected(
             "serial_invalid",

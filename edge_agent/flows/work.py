@@ -14,7 +14,6 @@ from edge_agent.domain import packing
 from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.answer import Answer, done, halt, mind, refuse
 from edge_agent.domain.scan import REFUSED_ZH, refuse_code
-from edge_agent.domain.scan_gs1 import split_aim
 from edge_agent.domain.scan_meaning import CodeKind, Known, Meaning, classify
 from edge_agent.domain.task import Line, Task, TaskState
 from edge_agent.flows import cards, count, parcel, print_label, returns, stop
