@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A status question: `!?` or `!S` (TSPL), `HS` (ZPL), `1` to `4` (ESC/POS)."""
+    """A status question: `!?` or `!S` (TSPL), `HS` or `HI` (ZPL), `1` to `4` (ESC/POS)."""
 
     kind: str
 

@@ -31,6 +31,8 @@ def reader_of(language: str, dots_per_mm: int) -> Reader:
 
 def answer(kind: str, now: Condition) -> bytes:
     """The answer to one question (`heard.Question.kind`)."""
+    if kind == "HI":
+        return b"\x02ZD-SIM,V1.0,8,8192KB\x03\r\n"
     if kind == "HS":
         return _zpl(now)
     return _escpos(kind, now) if kind in "1234" else _tspl(kind, now)

@@ -55,7 +55,9 @@ class ZplReader:
         if buffer[:1] == b"~":
             if len(buffer) < 3:
                 return False
-            found.append(Question("HS") if buffer[:3] == b"~HS" else Nonsense(bytes(buffer[:3])))
+            name = bytes(buffer[:3])
+            known = name in (b"~HS", b"~HI")
+            found.append(Question(name[1:].decode()) if known else Nonsense(name))
             del buffer[:3]
             return True
         if buffer[:3] == b"^XA":

@@ -10,6 +10,7 @@ from edge_agent import labels
 from edge_agent.bootstrap.files import data_file
 from edge_agent.domain.label import TEXT_FIELDS_OF
 from edge_agent.domain.printer_status import StatusProbe
+from edge_agent.labels import check
 from edge_agent.labels.press import Framing
 from edge_agent.ports import Printer, PrinterWire
 from edge_agent.printers import device, escpos, escpos_devices, raw, serial_port, tcp, tspl, zpl
@@ -137,6 +138,29 @@ def papers_of(setting: PrinterSetting, renderer: labels.Renderer) -> tuple[str, 
     return press.kinds
 
 
-def test_print(setting: PrinterSetting) -> tuple[Printer, bytes]:
-    """A printer and a paper that says nothing about anybody."""
-    return printer_of(setting), press_of(setting, labels.load()).sample()
+def test_print(setting: PrinterSetting, kind: str | None) -> tuple[Printer, bytes]:
+    """A printer and a paper that says nothing about anybody. Raises `Rejected`."""
+    press = press_of(setting, labels.load())
+    return printer_of(setting), press.framed(labels.SAMPLES[kind or press.stock_kind], "TEST")
+
+
+def sample_png(setting: PrinterSetting, kind: str | None = None) -> bytes:
+    """The picture of such a paper. Raises `Rejected`."""
+    press = press_of(setting, labels.load())
+    return press.preview_png(labels.SAMPLES[kind or press.stock_kind])
+
+
+def template_faults(name: str, read: check.Read) -> list[str]:
+    """What is wrong with a template at 203 and 300 dpi, as Chinese lines. Raises `Rejected`."""
+    template, renderer = labels.read_template(data_file("labels", name)), labels.load()
+    return [line for dpi in (203, 300) for line in check.faults(renderer, template, read, dpi=dpi)]
+
+
+def usb_printers() -> list[tuple[str, str, str]]:
+    """(device, socket, what it says of itself) of every USB printer of this machine."""
+    return device.usb_printers()
+
+
+def shipped(folder: str) -> list[str]:
+    """Names of the files of `firmware_configs/<folder>`."""
+    return sorted(path.stem for path in data_file(folder, "x").parent.glob("*.toml"))

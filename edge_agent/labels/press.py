@@ -58,6 +58,11 @@ class LabelPress:
         self._width_dots = width_dots
 
     @property
+    def stock_kind(self) -> str:
+        """The kind of the template that gives the stock's size."""
+        return self._stock.kind
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of paper this printer has a template for."""
         return tuple(sorted(self._templates))
@@ -103,10 +108,6 @@ class LabelPress:
         file = io.BytesIO()
         self.drawn(fields).save(file, "PNG")
         return file.getvalue()
-
-    def sample(self) -> bytes:
-        """The stock's own kind of paper, framed, saying nothing about anybody."""
-        return self.framed(SAMPLES[self._stock.kind], "TEST")
 
     def warm(self) -> None:
         """Load Pillow, the fonts and the usual glyphs before the first real label (~130 ms)."""

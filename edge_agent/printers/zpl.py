@@ -2,7 +2,7 @@
 
 Last step before the printer. Only a picture travels (`^GFA`), as text of digits and letters, so
 nothing an order says can become a command. Pure; knows no socket. Facts from Zebra's "ZPL II
-Programming Guide": ^GF (with its ACS and Z64 forms), ^FX, ^PQ, ^PW, ^LL, ~HS. Zebra says that a
+Programming Guide": ^GF (in its ACS and Z64 forms), ^FX, ^PQ, ^PW, ^LL, ~HS, ~HI. Zebra says a
 printer without paper, with its head open or too hot does not answer ~HS at all: silence of such a
 printer is trouble, never health, and stays `UNKNOWN`.
 """
@@ -147,3 +147,19 @@ def _status(one: list[bytes], two: list[bytes]) -> PrinterStatus:
 
 
 PROBE = StatusProbe(QUERY, parse)
+IDENTITY_QUERY = b"~HI"
+DPI_OF = {"8": 203, "12": 300, "24": 600}
+"""Dots per millimetre in the answer to `~HI` -> dpi."""
+_IDENTITY = re.compile(rb"\x02([^,\x03]{1,60}),([^,\x03]*),([0-9]{1,2}),[^\x03]*\x03\r\n")
+
+
+def parse_identity(answer: bytes) -> PrinterStatus | None:
+    """The answer to `~HI`: model in `reason_zh`, dots per millimetre in `code`; for probing."""
+    found = _IDENTITY.fullmatch(answer)
+    if found is None:
+        return _GARBAGE if len(answer) > MAX_ANSWER_BYTES or answer[:1] not in b"\x02" else None
+    model = found[1].decode("ascii", "replace")
+    return PrinterStatus(PrinterLevel.OK, found[3].decode("ascii"), model)
+
+
+IDENTITY = StatusProbe(IDENTITY_QUERY, parse_identity)
