@@ -71,7 +71,11 @@ def _machine(settings: Settings) -> dict[str, Any]:
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     return [
-        {"name": path.name, "bytes": path.stat().st_size, "changed_s": int(path.stat().st_mtime)}
+        {
+            "name": bundle.sieve(path.name),
+            "bytes": path.stat().st_size,
+            "changed_s": int(path.stat().st_mtime),
+        }
         for path in sorted(folder.iterdir())
     ]
 

@@ -23,6 +23,8 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     journal = status["journal"]
     yield from _one("packline_edge_journal_bytes", "gauge", [("", journal["used_bytes"])])
     yield from _one("packline_edge_journal_full", "gauge", [("", int(journal["full"]))])
+    yield from _one("packline_edge_journal_failing", "gauge", [("", int(bool(journal["failing"])))])
+    yield from _box(status["box"])
     for key in ("commands", "commands_refused", "batches", "acks", "rewinds", "connects",
                 "messages_bad"):  # fmt: skip
         yield from _one(f"packline_edge_{key}_total", "counter", [("", counters[key])])
@@ -36,6 +38,18 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         for level in _LEVELS
     ]
     yield from _one("packline_edge_printer_status", "gauge", levels)
+
+
+def _box(box: dict[str, Any]) -> Iterator[str]:
+    """Safe mode, wear and clock; an agent that was not wired by bootstrap has none of them."""
+    if not box:
+        return
+    yield from _one("packline_edge_safe_mode", "gauge", [("", int(bool(box["safe_mode"])))])
+    yield from _one("packline_edge_drivers_off", "gauge", [("", len(box["drivers"]))])
+    yield from _one("packline_edge_clock_below_ms", "gauge", [("", box["clock_below_ms"])])
+    yield from _one("packline_edge_written_bytes_total", "counter", [("", box["written_bytes"])])
+    per_day = box["written_bytes_per_day"]
+    yield from _one("packline_edge_written_bytes_per_day", "gauge", [("", per_day)])
 
 
 def _streams(status: dict[str, Any]) -> Iterator[str]:
