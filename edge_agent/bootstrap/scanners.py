@@ -24,7 +24,13 @@ from edge_agent.domain.scanner_roster import Kind, Listed, Present, ScannerRoste
 from edge_agent.scanners import serial
 from edge_agent.scanners.hid import HidRules, discovery
 from edge_agent.scanners.hid.decoder import SUFFIX_KEYS
-from edge_agent.scanners.hid.reader import HidCalls, HidReader, HidWorld, InputDevice
+from edge_agent.scanners.hid.reader import (
+    RESCAN_MS,
+    HidCalls,
+    HidReader,
+    HidWorld,
+    InputDevice,
+)
 from edge_agent.scanners.hid.records import RecordDevice
 from edge_agent.scanners.profile import ScannerProfile, checked, read_profile
 from edge_agent.scanners.serial import SerialPort, SerialScanner
@@ -156,7 +162,7 @@ class FloorScanners:
             present=lambda present: self._enqueue(self._roster.see, "hid", present),
             failed=lambda error: self._enqueue(self._begin, _fail(error)),
         )
-        world = HidWorld(self._find, open_device, self._mono_ms, discovery.open_uevents)
+        world = HidWorld(self._find, open_device, self._mono_ms, discovery.open_uevents, RESCAN_MS)
         listed = {port: self._hid_rules(port) for port in self._roster.used("hid")}
         return HidReader(world, calls, listed, self._is_card if self._adopt else None)
 

@@ -78,6 +78,7 @@ def hall_settings(**values: Any) -> Settings:
 @pytest.fixture
 async def hall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hall]:
     monkeypatch.setattr(wiring.serial, "ports", list)
+    monkeypatch.setattr(wiring, "RESCAN_MS", 30)
     made = Hall(tmp_path)
     yield made
     for scanner in made.bus.scanners.values():

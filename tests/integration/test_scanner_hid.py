@@ -50,6 +50,9 @@ class Bus:
         node = self.roots.dev / f"event{number}"
         self.scanners[socket] = KeyboardScanner(node)
         self.scanners[socket].plug()
+        link = self.link(socket)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"../event{number}")
         device = self.roots.sys / f"event{number}" / "device"
         for file, text in {
             "name": name, "phys": f"usb-0000:01:00.0-{socket}/input0", "uniq": "",
@@ -57,9 +60,6 @@ class Bus:
         }.items():  # fmt: skip
             (device / file).parent.mkdir(parents=True, exist_ok=True)
             (device / file).write_text(text + "\n")
-        link = self.link(socket)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(f"../event{number}")
         return str(link)
 
     def link(self, socket: str) -> Path:

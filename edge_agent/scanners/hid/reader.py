@@ -30,8 +30,9 @@ TURN_MS = 1_000
 """Longest time between two beats."""
 IDLE_LOOK_MS = 50
 RESCAN_MS = 2_000
-SETTLE_MS = 60
-"""After news of a plug, so long until the devices are looked at: news come in bursts."""
+SETTLE_MS = 150
+"""After news of a plug, so long until the devices are looked at: news come in bursts, and udev sets
+its links a little after the kernel has the device."""
 
 
 class InputDevice(Protocol):
