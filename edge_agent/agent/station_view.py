@@ -13,8 +13,10 @@ from edge_agent.agent.board import Board, Shown
 from edge_agent.agent.parts import Live
 from edge_agent.domain.packing import pick_list
 from edge_agent.domain.task import Task, TaskState
-from edge_agent.flows import print_label
+from edge_agent.flows import print_label, returns
 from edge_agent.journal import jobs, stations, tasks
+from edge_agent.journal import returns as tickets
+from edge_agent.journal.stations import Station
 from edge_agent.ports import Connection
 
 WAITING_SHOWN = 12
@@ -62,7 +64,15 @@ def _work(db: Connection, name: str, clocks: dict[str, int]) -> dict[str, Any]:
             if one.station == name or one.shipment == station.shipment
         ],
         "waiting": [_waiting(task) for task in _granted(db)],
+        "returns": returns.board(db, clocks["wall_ms"])[:WAITING_SHOWN],
+        "return": _return(db, station, clocks["wall_ms"]),
     }
+
+
+def _return(db: Connection, station: Station, now_ms: int) -> dict[str, Any] | None:
+    """The return in hand."""
+    ticket = tickets.get(db, station.shipment) if station.mode == returns.MODE else None
+    return None if ticket is None else returns.shown(ticket, now_ms)
 
 
 def _granted(db: Connection) -> list[Task]:

@@ -12,7 +12,7 @@ from edge_agent.agent import bench_view
 from edge_agent.agent.parts import Live
 from edge_agent.domain.print_job import HELD_ZH, PrintState
 from edge_agent.domain.task import OPEN, TaskState
-from edge_agent.flows import bench, print_label
+from edge_agent.flows import bench, print_label, returns
 from edge_agent.journal import handhelds, jobs, meta, stations, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.stations import Station
@@ -21,6 +21,7 @@ from edge_agent.ports import Connection
 TASKS_SHOWN = 60
 JOBS_SHOWN = 40
 SCANS_SHOWN = 30
+RETURNS_SHOWN = 40
 
 _JOB_ATTENTION = (PrintState.UNKNOWN, PrintState.HELD, PrintState.FAILED)
 _JOB_SETTLED = (PrintState.SENDING, PrintState.QUEUED, PrintState.SENT, PrintState.CONFIRMED)
@@ -93,6 +94,7 @@ def _floor(db: Connection, live: Live) -> dict[str, Any]:
         "job_counts": jobs.counts(db),
         "plan_stations": sorted(live.plan.stations),
         "stations": [bench_view.station(db, one, **clocks) for one in _stations(db, live)],
+        "returns": returns.board(db, clocks["wall_ms"])[:RETURNS_SHOWN],
         "handhelds": _handhelds(db, live.ports.clock.now().wall_ms),
         "scans": [asdict(scan) for scan in stations.last_scans(db, SCANS_SHOWN)],
     }

@@ -20,9 +20,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
-    """Serve `app` on a free port; gives its address without a slash at the end."""
-    listener = socket.create_server(("127.0.0.1", 0))
+async def serving(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve `app` on a free (or this) port; gives its address without a slash at the end."""
+    listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", ws="none", loop="none",
         server_header=False, timeout_graceful_shutdown=2,

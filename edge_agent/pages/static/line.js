@@ -7,6 +7,7 @@ const ANSWER_MS = 4000;
 const SLOW_MS = 800;
 const SILENT_MS = 4500;
 const RETRY_MS = [300, 700, 1500, 3000];
+const FAULTS_MAX = 3;
 export const KEPT_MAX = 20;
 
 export class Refusal extends Error {
@@ -16,6 +17,9 @@ export class Refusal extends Error {
     this.zh = told.zh;
   }
 }
+
+/* The agent failed at this very request; it may have counted or not. */
+export class Fault extends Error {}
 
 /* One request; its JSON. Throws `Refusal` for a no of the agent, anything else when it is gone. */
 export async function ask(path, body) {
@@ -31,6 +35,7 @@ export async function ask(path, body) {
     });
     if (response.ok) return await response.json();
     if (response.status === 403 || response.status === 422) throw new Refusal(await response.json());
+    if (response.status === 500) throw new Fault();
     throw new Error(`status ${response.status}`);
   } finally {
     clearTimeout(timer);
@@ -103,8 +108,12 @@ export class Line {
           }
           this.settle(item);
           this.on.refused(error, item);
+        } else if (error instanceof Fault && tries >= FAULTS_MAX - 1) {
+          this.settle(item);
+          tries = 0;
+          this.on.refused({ code: "fault", zh: "代理出错，不确定是否记录：请看进度再扫" }, item);
         } else {
-          this.lose();
+          if (!(error instanceof Fault)) this.lose();
           await new Promise((resume) => setTimeout(resume, RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)]));
         }
       } finally {

@@ -172,7 +172,8 @@ async function signIn() {
 function draw() {
   const stages = { open: opening, pair: pairing, pin: pinPad, work };
   const shown = stages[page.stage]();
-  document.body.className = `${page.stage}${line.lost ? " lost" : ""}`;
+  const tab = page.stage === "work" ? tabOf(page.view) : "";
+  document.body.className = `${page.stage} ${tab}${line.lost ? " lost" : ""}`;
   main.replaceChildren(...shown.filter(Boolean));
 }
 
@@ -226,7 +227,7 @@ function work() {
 }
 
 function top(view) {
-  const printer = view.printer && view.printer.level !== "ok" ? ` · 打印机${view.printer.reason_zh || "未知"}` : "";
+  const printer = view.printer && view.printer.level !== "ok" ? ` · ${view.printer.reason_zh || "打印机状态未知"}` : "";
   const cloud = view.online ? "" : " · 云端断网，照常作业";
   return el(
     "header",
@@ -245,7 +246,7 @@ function lostBar() {
 }
 
 function answer() {
-  const idle = page.view.task ? "请扫码" : "请扫面单、任务码或装车码";
+  const idle = { returns: "请扫退货工单", count: "请扫商品" }[tabOf(page.view)] ?? (page.view.task ? "请扫码" : "请扫面单、任务码或装车码");
   const box = answerBox(page.answer, idle);
   if (page.answer?.tone === "error") {
     box.addEventListener("click", () => {
@@ -262,8 +263,9 @@ function notice(view) {
 }
 
 function body(view) {
-  if (page.tab === "returns") return returns(view, put);
-  if (page.tab === "count" || view.mode === "count") return counting(view, put);
+  const tab = tabOf(view);
+  if (tab === "returns") return returns(view, put, { sheet: openSheet, close: closeSheet, typed: typeIn });
+  if (tab === "count") return counting(view, put);
   return view.task && view.task.state !== "handed_over" ? task(view) : waiting(view);
 }
 
@@ -286,7 +288,7 @@ function task(view) {
       view.label === "held" || view.label === "failed" ? button("打印面单", "go", () => put({ code: "$$PRINT" })) : null,
       view.mode === "pick" && missing(view) ? button("缺货", "warn", () => openSheet(shortPick(open, put, closeSheet))) : null,
       button("放下", "", () => put({ code: "$$CANCEL" })),
-      button("手输", "", () => openSheet(typed("条码", (code) => put({ code }), closeSheet))),
+      button("手输", "", typeIn),
     ),
   );
 }
@@ -298,19 +300,29 @@ function waiting(view) {
     return row;
   });
   const head = view.mode === "load" ? `装车 ${view.dock}：逐个扫面单` : `待拣 ${rows.length}${rows.length === 12 ? "+" : ""} 单`;
-  return el("section", { class: "queue" }, el("h2", {}, head), ...rows, button("手输条码", "wide", () => openSheet(typed("条码", (code) => put({ code }), closeSheet))));
+  return el("section", { class: "queue" }, el("h2", {}, head), ...rows, button("手输条码", "wide", typeIn));
+}
+
+/* What the station is at decides; a person's choice only between two pieces of work. */
+function tabOf(view) {
+  return { return: "returns", count: "count" }[view.mode] ?? (view.task ? "work" : page.tab);
+}
+
+function typeIn() {
+  openSheet(typed("条码", (code) => put({ code }), closeSheet));
 }
 
 function tabs() {
   const names = { work: "作业", returns: "退货", count: "盘点" };
+  const now = tabOf(page.view);
   const pick = (tab) => () => {
-    if (tab === page.tab) return;
+    if (tab === now) return;
     if (tab === "count") put({ code: "$$COUNT" });
-    else if (page.view.mode === "count") put({ code: "$$CANCEL" });
+    else if (page.view.task || page.view.mode) put({ code: "$$CANCEL" });
     page.tab = tab;
     draw();
   };
-  return el("nav", {}, ...Object.entries(names).map(([tab, text]) => button(text, page.tab === tab ? "on" : "", pick(tab))));
+  return el("nav", {}, ...Object.entries(names).map(([tab, text]) => button(text, now === tab ? "on" : "", pick(tab))));
 }
 
 function openSheet(sheet) {

@@ -55,11 +55,62 @@ export function counting(view, put) {
   );
 }
 
-/* The return in hand, item by item. */
-export function returns(view, put) {
-  const open = view.returns;
-  if (!open) return el("p", { class: "hint" }, "扫退货单条码，签收退货");
-  return el("section", { class: "task" }, el("p", { class: "head" }, el("b", {}, open.state_zh), el("span", { class: "code" }, open.ticket)));
+const FAILS = { BROKEN: "破损", USED: "已使用", DIRTY: "污渍", WRONG: "不是本商品", SERIAL: "序列号不符", MISSING: "缺件" };
+
+/* The return in hand item by item; without one, those that are open. */
+export function returns(view, put, open) {
+  const held = view.return;
+  if (!held) return el("section", { class: "queue" }, el("p", { class: "hint" }, "扫退货工单条码签收，或接着质检"), ...view.returns.map((one) => ticket(one, put)));
+  const wanted = held.lines.find((line) => line.sku === view.wants);
+  return el(
+    "section",
+    { class: "task" },
+    el("p", { class: "head" }, el("b", {}, "质检"), el("span", { class: "code" }, held.ticket), countdown(held)),
+    wanted ? verdict(wanted, put, open) : el("p", { class: "wants" }, `请扫退回的商品，还剩 ${held.left} 件`),
+    el("ol", { class: "lines" }, ...held.lines.map(returned)),
+    row(button("结束", "warn", () => open.sheet(ending(held, put, open.close))), button("放下", "", () => put({ code: "$$CANCEL" })), button("手输", "", open.typed)),
+  );
+}
+
+function verdict(line, put, open) {
+  const box = el("section", { class: "line now" }, el("span", { class: "goods" }, line.name || line.sku));
+  const pair = row(button("合格", "pass", () => put({ code: "$$PASS" })), button("不合格", "danger", () => open.sheet(failed(put, open.close))));
+  pair.className = "acts verdict";
+  return el("div", {}, box, pair);
+}
+
+/* Ending early says that the rest did not come: that is asked once more. */
+function ending(held, put, close) {
+  const finish = () => {
+    close();
+    put({ code: "$$DONE" });
+  };
+  return sheet(`结束质检：其余 ${held.left} 件没有退回？`, row(button("取消", "", () => close()), button("没有退回，结束", "danger", finish)));
+}
+
+/* Why a unit fails. */
+function failed(put, close) {
+  const choose = (code) => () => {
+    close();
+    put({ code: `$$FAIL:${code}` });
+  };
+  return sheet("不合格原因", row(...Object.entries(FAILS).map(([code, text]) => button(text, "", choose(code)))), row(button("取消", "", () => close())));
+}
+
+function returned(line) {
+  const bad = line.failed ? ` · 不合格 ${line.failed}` : "";
+  return el("li", { class: `line ${line.left ? "next" : "done"}` }, el("span", { class: "goods" }, line.name || line.sku), el("span", {}, `合格 ${line.passed}${bad}`), el("b", { class: "amount" }, `剩 ${line.left}/${line.quantity}`));
+}
+
+function ticket(one, put) {
+  const row = button("", "waiting", () => (one.state === "accepted" ? put({ code: one.ticket }) : null));
+  row.append(el("b", {}, one.state_zh), el("span", {}, `${one.left} 件`), countdown(one), el("span", { class: "code" }, one.ticket));
+  return row;
+}
+
+function countdown(one) {
+  if (!one.due_ms) return "";
+  return el("span", { class: `left ${one.overdue ? "late" : one.left_min < 60 ? "soon" : "calm"}` }, `${one.overdue ? "已超" : "剩"} ${Math.abs(one.left_min)} 分`);
 }
 
 function stepper(chosen, name, draw) {

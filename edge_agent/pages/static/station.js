@@ -69,7 +69,7 @@ function top(view) {
   const troubles = [
     view.online ? "" : "云端断网，照常作业",
     view.full ? "存储已满，扫描暂停" : "",
-    view.printer && view.printer.level !== "ok" ? `打印机 ${view.printer.name}：${view.printer.reason_zh || "未知"}` : "",
+    view.printer && view.printer.level !== "ok" ? `${view.printer.name}：${view.printer.reason_zh || "打印机状态未知"}` : "",
   ];
   const sound = silent() ? el("button", { type: "button", class: "small", press: () => (wake(), setTimeout(draw, 150)) }, "开声音") : null;
   return el("header", {}, el("b", {}, `工位 ${view.id}`), el("span", {}, page.lost ? "与代理断开：屏幕上的不是最新" : troubles.filter(Boolean).join(" · ")), sound);
