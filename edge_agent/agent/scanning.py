@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from edge_agent.agent.parts import Live
 from edge_agent.domain.answer import Answer, done, refuse
 from edge_agent.domain.scan_meaning import station_of_card
+from edge_agent.domain.scan_trial import judge
 from edge_agent.domain.scanner_roster import PORT_CHARS_MAX, Kind
 from edge_agent.journal import scanners as bindings
 from edge_agent.journal import stations
@@ -47,6 +48,9 @@ class ScannerDoor:
         if card and not roster.is_fixed(port) and card != roster.station_of(port):
             return await self.bind(port, card)
         station = roster.station_of(port)
+        trial = judge(code)
+        if trial is not None:
+            return self._told(station, trial)
         if not station:
             return self._unbound(port)
         return await self._scan(station, code, roster.source_of(port))
@@ -69,10 +73,7 @@ class ScannerDoor:
         if answer is None:
             assert kind is not None
             answer = await self._bound(port, kind, station)
-        self._live.count.scan(answer.tone)
-        if station in self._live.plan.stations:
-            self._show(station, answer)
-        return answer
+        return self._told(station, answer)
 
     def _refusal(self, port: str, kind: Kind | None, station: str) -> Answer | None:
         if kind is None or len(port) > PORT_CHARS_MAX:
@@ -103,9 +104,15 @@ class ScannerDoor:
         log.info("scanner.bound port=%s station=%s", port, station or "-")
         return answer
 
+    def _told(self, station: str, answer: Answer) -> Answer:
+        """Said at the station, if it is one of ours."""
+        self._live.count.scan(answer.tone)
+        if station in self._live.plan.stations:
+            self._show(station, answer)
+        return answer
+
     def _unbound(self, port: str) -> Answer:
         """Nobody's screen can show it; the status page lists the scanner as unbound."""
         answer = refuse("scanner_unbound", "扫描枪还没有绑定工位, 请先用它扫工位卡")
-        self._live.count.scan(answer.tone)
         log.warning("scanner.unbound port=%s", port)
-        return answer
+        return self._told("", answer)

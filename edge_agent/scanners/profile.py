@@ -1,7 +1,7 @@
 """What is known of one kind of scanner: data read from `firmware_configs/scanners/*.toml`.
 
-Bootstrap turns a profile into the rules of a reader; this module only checks it. The set-up codes
-are for people: they are printed, scanned with the scanner itself, and never sent by us.
+Bootstrap turns a profile into the rules of a reader; this module only checks it. The set-up steps
+are for people: `edge-agent scanner sheet` prints them with a code that shows whether all is well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from edge_agent.domain.scan import MAX_CODE_CHARS
 from edge_agent.domain.scan_framing import SUFFIXES
 from protocols.errors import Rejected
 
@@ -20,18 +19,20 @@ KINDS = ("serial", "hid")
 TIERS = ("generic", "manual", "bench")
 """How far it is known: any scanner of the kind; its vendor's manual; tried on a real one."""
 HID_SUFFIXES = ("any", "ENTER", "KP_ENTER", "TAB", "DOWN", "NONE")
-SYMBOLOGIES = ("code128", "qr")
-SETUP_CODES_MAX = 32
+SETUP_STEPS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class SetupCode:
-    """One code of the set-up sheet, in the order in which they are scanned."""
+class SetupStep:
+    """One line of the set-up sheet: what to set, why, and the words to look for in the manual.
+
+    Set-up codes themselves are the vendor's (Code 128 with FNC3, or a format of its own): they are
+    scanned from its manual. We print none that we have not seen work.
+    """
 
     what_zh: str
-    code: str
-    symbology: str
-    source: str
+    why_zh: str
+    look_for: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ScannerProfile:
     aim_ids: bool
     note_zh: str
     baud: int = 115_200
-    setup: tuple[SetupCode, ...] = ()
+    setup: tuple[SetupStep, ...] = ()
 
 
 def read_profile(path: Path) -> ScannerProfile:
@@ -63,11 +64,11 @@ def read_profile(path: Path) -> ScannerProfile:
         raise _bad(f"读不了扫描枪配置 {path.name}", "profile") from broken
     setup = data.pop("setup", [])
     _check_keys(data, ScannerProfile, "", {"baud", "setup"})
-    if not isinstance(setup, list) or len(setup) > SETUP_CODES_MAX:
-        raise _bad(f"设置码最多 {SETUP_CODES_MAX} 个", "setup")
+    if not isinstance(setup, list) or len(setup) > SETUP_STEPS_MAX:
+        raise _bad(f"设置步骤最多 {SETUP_STEPS_MAX} 个", "setup")
     for number, one in enumerate(setup):
-        _check_keys(one, SetupCode, f"setup[{number}].", set())
-    return checked(ScannerProfile(**data, setup=tuple(SetupCode(**one) for one in setup)))
+        _check_keys(one, SetupStep, f"setup[{number}].", set())
+    return checked(ScannerProfile(**data, setup=tuple(SetupStep(**one) for one in setup)))
 
 
 def _check_keys(data: Any, wanted: type, where: str, optional: set[str]) -> None:
@@ -100,13 +101,6 @@ def checked(profile: ScannerProfile) -> ScannerProfile:
         raise _bad("静默时间超限 (20 到 5000 毫秒)", "idle_ms")
     if not 300 <= profile.baud <= 921_600:
         raise _bad("波特率超限", "baud")
-    for number, one in enumerate(profile.setup):
-        if one.symbology not in SYMBOLOGIES:
-            raise _bad("不支持的码制", f"setup[{number}].symbology")
-        if not one.source:
-            raise _bad("设置码必须注明出处", f"setup[{number}].source")
-        if not 0 < len(one.code) <= MAX_CODE_CHARS or not one.code.isascii():
-            raise _bad("设置码内容有误", f"setup[{number}].code")
     return profile
 
 
