@@ -17,8 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloud_core import logs
 from cloud_core.api import (
     breakers,
+    changes,
     channels,
     console,
+    console_after,
     console_breakers,
     console_sign_in,
     health,
@@ -27,6 +29,7 @@ from cloud_core.api import (
     master,
     notify,
     outside,
+    returns,
     rules,
     shapes,
     staff,
@@ -72,11 +75,11 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     # Channels before master data: its address with any kind of data would catch theirs.
     for part in (
-        intake, stock, holds, staff, breakers, take_back, outside, notify, channels, rules, master,
-        tracking, health,
+        intake, stock, holds, staff, changes, returns, breakers, take_back, outside, notify,
+        channels, rules, master, tracking, health,
     ):  # fmt: skip
         app.include_router(part.router)
-    for pages in (console, console_breakers, console_sign_in):
+    for pages in (console, console_after, console_breakers, console_sign_in):
         app.include_router(pages.router)
     app.include_router(console_sign_in.lost)
     app.add_exception_handler(PacklineError, _refuse)

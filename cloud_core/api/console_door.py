@@ -38,6 +38,7 @@ _SAID = {
     "resolved": ("ok", "事件已处理完毕。"),
     "gone": ("error", "这个事件已经处理过了。"),
     "forced": ("ok", "熔断设置已生效。"),
+    "return_void": ("ok", "退货工单已作废。"),
     "signed_out": ("ok", "已退出登录。"),
 }
 """What a page may say after a form: an address carries the word, never the sentence."""

@@ -16,6 +16,7 @@ from cloud_core.flows.ingest import Ingest
 from cloud_core.flows.notify_door import NotifyDoor
 from cloud_core.ports import Clock, Submit
 from cloud_core.store.access import KeyRegister
+from cloud_core.store.after_views import AfterViews
 from cloud_core.store.breaker_rows import BreakerReads
 from cloud_core.store.channel_rows import ChannelRegister
 from cloud_core.store.console_details import ConsoleDetails
@@ -106,6 +107,7 @@ class Doors:
         console: Console,
         ledger: Ledger,
         breakers: BreakerReads,
+        after: AfterViews,
         notify: NotifyDoor,
         clock: Clock,
         limits: Limits,
@@ -116,6 +118,7 @@ class Doors:
         self.ingest, self.master, self.submit, self.clock = ingest, master, submit, clock
         self.shops, self.pages, self.console = shops, pages, console
         self.ledger, self.breakers, self.notify = ledger, breakers, notify
+        self.after = after
         self.limits, self.on_raw, self.health = limits, on_raw, health
         self.metrics = Metrics()
         checked = ledger.conservator.checked

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
@@ -18,10 +16,11 @@ from cloud_core.api.body import read_bounded
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import answer, unknown
 from cloud_core.api.guard import Caller, Holder, TheDoors, audit
+from cloud_core.api.keyed import IdempotencyKey
+from cloud_core.api.keyed import keyed as keyed_by
 from cloud_core.api.staff import json_answer
 from cloud_core.domain.checkout import (
     HOLDS_MAX,
-    KEY_CHARS_MAX,
     REF_CHARS_MAX,
     check_lines,
     check_ttl,
@@ -49,13 +48,6 @@ HoldId = Annotated[
         description="预占编号",
     ),
 ]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        description=f"必填，1–{KEY_CHARS_MAX} 个可见 ASCII 字符。Needed.", examples=["cart-81-1"]
-    ),
-]
-_KEY = re.compile(rf"[!-~]{{1,{KEY_CHARS_MAX}}}\Z")
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -153,20 +145,7 @@ async def show_hold(hold_id: HoldId, doors: TheDoors, _caller: Holder) -> Respon
 
 
 def _keyed(caller: Caller, key: str | None, asked: bytes) -> Keyed:
-    if key is None:
-        raise Rejected(
-            "idempotency_key_missing", "缺少请求头 Idempotency-Key",
-            "the header Idempotency-Key is needed", field="idempotency-key",
-        )  # fmt: skip
-    if not _KEY.match(key):
-        raise Rejected(
-            "idempotency_key_invalid",
-            f"Idempotency-Key 须为 1 到 {KEY_CHARS_MAX} 个可见 ASCII 字符",
-            f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} visible ASCII characters",
-            field="idempotency-key",
-        )  # fmt: skip
-    digest = hashlib.blake2b(asked, digest_size=16).hexdigest()
-    return Keyed(f"holds:{caller.key.id}", key, digest)
+    return keyed_by("holds", caller, key, asked)
 
 
 def _read(raw: bytes) -> tuple[list[_Hold], bool]:

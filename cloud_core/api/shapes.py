@@ -110,6 +110,7 @@ class Stopped(BaseModel):
 
     order_id: str
     stop: str
+    shipments: list[dict[str, Any]]
 
 
 class Resolved(BaseModel):
@@ -127,6 +128,22 @@ class Health(BaseModel):
 
 
 _MESSAGES = {
+    "order_stopped": ("order_id", "订单已取消或退款", "the order is stopped"),
+    "shipment_left": ("order_id", "包裹已交接发运，不能改地址", "the parcel has left"),
+    "address_packed": ("approved_by", "包裹已打包，改地址须主管批准", "a manager must approve"),
+    "address_flagged": ("receiver", "收货地址不能确定到区县", "no certain district"),
+    "phone_invalid": ("receiver.phone", "电话格式不正确", "this is no phone number"),
+    "return_unknown": ("return_id", "没有这个退货单", "there is no such return"),
+    "return_arrived": ("id", "退货已签收，不能作废", "the goods have arrived"),
+    "return_not_shipped": ("order_id", "订单还没有发出，请用取消", "nothing was sent"),
+    "return_too_late": ("approved_by", "发出已超过 15 天，须主管批准", "a manager must approve"),
+    "return_opened": ("approved_by", "商品已拆封，须主管批准", "a manager must approve"),
+    "return_empty": ("lines", "没有可退的商品", "nothing is left to return"),
+    "return_sku_unknown": ("lines[0].sku", "订单没有发过商品 SKU-404", "was not sent"),
+    "return_too_many": ("lines[0].quantity", "SKU-001 最多还可退 1 件", "at most 1 of SKU-001"),
+    "return_serial_unknown": ("lines[0].serials", "序列号不是本单发出的", "was not sent"),
+    "return_no_agent": ("warehouse", "仓库没有可用的边缘代理", "the warehouse has no agent"),
+    "window_invalid": ("window_to_ms", "取件时段须有先后，且不能已过去", "must lie ahead"),
     "signature_wrong": ("x-packline-signature", "签名不正确，或内容被改动过",
                         "the signature does not fit the body"),
     "timestamp_stale": ("x-packline-timestamp", "时间戳与服务器时间相差超过 300 秒",

@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from cloud_core.api import shapes
 from cloud_core.api.errors import unknown
-from cloud_core.api.guard import Reader, TheDoors, Writer, audit
-from cloud_core.domain.commands import ResolveIncident, StopOrder
+from cloud_core.api.guard import Reader, TheDoors, Writer
+from cloud_core.domain.commands import ResolveIncident
 from cloud_core.store.views import PAGE_MAX
 from protocols.errors import Rejected
 from protocols.vocabulary import OrderState
@@ -80,25 +79,6 @@ def show_order(order_id: AnyId, doors: TheDoors, _caller: Reader) -> Response:
         raise unknown("order_unknown", "order_id", "没有这个订单", "there is no such order")
     token = order.pop("track_token")
     return json_answer({**order, "track_url": f"{doors.limits.public_url}/t/{token}"})
-
-
-@router.post(
-    "/v1/orders/{order_id}/cancel", summary="取消订单 · cancel an order", tags=["staff"],
-    **shapes.answers(
-        200, shapes.Stopped, {"order_id": "DB2026K7M2Q9XA", "stop": "requested"},
-        "取消状态：requested 等待仓库确认、cancelled 已取消、intercept 已发出待拦截。",
-        "key_missing", "scope_needed", "order_unknown", "request_invalid", "rate_limited",
-        "queue_full",
-    ),
-)  # fmt: skip
-async def cancel_order(order_id: AnyId, doors: TheDoors, caller: Writer) -> Response:
-    """Before hand-over the bench is stopped and puts back; after it an intercept is raised."""
-    order = await run_in_threadpool(doors.views.order, order_id)
-    if order is None:
-        raise unknown("order_unknown", "order_id", "没有这个订单", "there is no such order")
-    await audit(doors, caller, "order.cancel", order["id"])
-    command = StopOrder(order["id"], "cancelled", caller.actor, caller.source)
-    return json_answer({"order_id": order["id"], "stop": await doors.submit(command)})
 
 
 @router.get(

@@ -44,6 +44,7 @@ from cloud_core.ports import (
     WriteBack,
 )
 from cloud_core.store.access import KeyRegister
+from cloud_core.store.after_views import AfterViews
 from cloud_core.store.breaker_rows import BreakerReads
 from cloud_core.store.channel_rows import ChannelRegister
 from cloud_core.store.console_details import ConsoleDetails
@@ -183,6 +184,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
         console=_console(engine, sealer),
         ledger=_ledger(engine, ports, knobs.policy),
         breakers=BreakerReads(engine),
+        after=AfterViews(engine),
         notify=NotifyDoor(targets, notices, notifiers, ports.clock),
         clock=ports.clock,
         limits=knobs.limits,

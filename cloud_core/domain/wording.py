@@ -75,13 +75,16 @@ _CHANGE_ZH = {
 _FATE_ZH = {
     "parked": "停放：", "taken_back": "收回：", "incident": "异常：", "waiting": "等待：",
     "stop": "要求停止：", "refused": "未采纳：", "stored": "仅存档：", "reattached": "补传找回：",
-    "gap": "记录缺口：",
+    "gap": "记录缺口：", "return": "退货：", "stopping": "等待工位停止：", "gift": "赠品：",
 }  # fmt: skip
 _WORD_ZH = {
     "waybill": "运单号", "timeout": "未按时接单", "rejected": "仓库拒单", "cancelled": "取消",
     "refunded": "退款", "refund_requested": "申请退款", "refund_refused": "拒绝退款",
     "paid": "付款", "created": "下单", "address_changed": "修改地址", "breaker": "仓库熔断",
     "recovered": "系统恢复", "recovering": "系统恢复", "victim": "库存不足改派",
+    "announced": "已登记", "accepted": "已签收", "passed": "质检合格", "failed": "质检不合格",
+    "partial": "部分合格", "void": "已作废", "reattached": "从工位补传找回", "shop": "店铺",
+    "riding": "随主单发出", "owed": "待补发", "packed": "已打包", "sent": "已发出",
     "floor": "作业流", "telemetry": "遥测流",
 }  # fmt: skip
 

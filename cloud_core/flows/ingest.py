@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from cloud_core.domain.address import detail_without_division
 from cloud_core.domain.commands import (
     ApplyShopEvents,
     IncomingOrder,
@@ -21,8 +22,9 @@ from cloud_core.domain.commands import (
     StoreRaw,
 )
 from cloud_core.domain.contact import contact_of
+from cloud_core.domain.intake import ReceiverFields, make_receiver
 from cloud_core.domain.rows import RawMessage
-from cloud_core.domain.shop_order import Parsed, Receiver, ShopEvent
+from cloud_core.domain.shop_order import Division, Parsed, Receiver, ShopEvent
 from cloud_core.ports import ChannelConfig, ChannelDialect, Clock, Divide, Ids, OrderFileReader
 from cloud_core.store.sealing import Sealer
 from cloud_core.store.secret_box import SecretBox
@@ -128,6 +130,23 @@ class Ingest:
             )
             for end in ends
         )
+
+    def receiver(
+        self, channel: str, native_id: str, person: tuple[str, str],
+        place: tuple[str, str, str, str, str],
+    ) -> tuple[SealedContact, Division]:  # fmt: skip
+        """A new receiver of an order, sealed, and the official division of the place.
+
+        `person` is (name, phone), `place` (province, city, district, town, detail). Raises
+        `Rejected` as `intake.make_receiver` does, naming `receiver.…`.
+        """
+        division = self.languages.divide(*place)
+        town, detail = place[3], detail_without_division(place[4], division)
+        if town and not detail.startswith(town):
+            detail = town + detail
+        fields = ReceiverFields(name=person[0], phone=person[1], detail=detail)
+        receiver = make_receiver(fields, prefix="receiver.")
+        return self._seal(f"{channel}/{native_id}", receiver), division
 
     def _incoming(self, event: ShopEvent, now_ms: int) -> IncomingOrder:
         contact = None

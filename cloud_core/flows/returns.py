@@ -61,7 +61,7 @@ def open_return(ws: WorkingSet, command: OpenReturn) -> KeyedAnswer:
 
 
 def void_return(ws: WorkingSet, command: VoidReturn) -> str:
-    """The goods do not come; twice is once. Raises `Rejected`: `return_unknown`, `return_arrived`."""
+    """The goods do not come; twice is once. Raises `return_unknown`, `return_arrived`."""
     row = ws.returns.get(command.return_id)
     if row is None:
         raise Rejected("return_unknown", "没有这个退货单", "there is no such return", field="id")

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from cloud_core.domain import breaker_words, urgency, wording
+from cloud_core.domain import breaker_words, returning, urgency, wording
 from cloud_core.pages.console import figures, reasons
 from protocols.vocabulary import STATE_ZH
 
@@ -25,6 +25,7 @@ NAV = (
     ("shipments", "/console/shipments", "发货单"),
     ("parked", "/console/parked", "停放"),
     ("stock", "/console/stock", "库存"),
+    ("returns", "/console/returns", "退换货"),
     ("incidents", "/console/incidents", "事件"),
     ("alarms", "/console/alarms", "告警"),
     ("breakers", "/console/breakers", "熔断"),
@@ -85,6 +86,11 @@ def _environment() -> Environment:
         LIGHT_ZH=urgency.LIGHT_ZH,
         ALARM_ZH=wording.ALARM_ZH,
         BREAKER_ZH=breaker_words.STATE_ZH,
+        RETURN_ZH=returning.STATE_ZH,
+        OUTCOME_ZH=returning.OUTCOME_ZH,
+        PRINTED_ZH=returning.PRINTED_ZH,
+        REFUND_ZH=returning.REFUND_ZH,
+        span=figures.span,
         light=urgency.light,
         OPEN=urgency.OPEN,
         LEFT=urgency.LEFT,
