@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from dataclasses import replace
 
 from edge_agent.agent.parts import Live, wait
 from edge_agent.domain.print_job import PrintJob, PrintKey, PrintState
@@ -28,6 +29,7 @@ class PrintWorker:
         self._name = name
         self._printer = live.ports.printers[name]
         self._maker = live.ports.makers[name]
+        self._unproved: tuple[PrintKey, SendOutcome] | None = None
 
     async def run(self) -> None:
         """Print what is queued; look after the printer every few seconds, however busy it is."""
@@ -94,6 +96,8 @@ class PrintWorker:
             job = await self._book(key, outcome)
         finally:
             live.printing.discard(self._name)
+        in_doubt = job.state in (PrintState.SENT, PrintState.UNKNOWN)
+        self._unproved = (key, outcome) if in_doubt else None
         live.count.label(job.state.value)
         log.info("label.settled number=%s revision=%d state=%s bytes=%d reason=%s",
                  key.number, key.revision, job.state, job.bytes_sent, job.reason)  # fmt: skip
@@ -132,6 +136,11 @@ class PrintWorker:
     async def _look_after(self) -> None:
         """Ask the printer; when it is well, what waited for it queues again."""
         status = await self._printer.status()
+        if status.proved and self._unproved is not None:
+            # Paper was put in, and the printer says that the label came out after all.
+            key, outcome = self._unproved
+            self._unproved = None
+            await self._book(key, replace(outcome, printed=True))
         await self._note(status)
         if not self._is_well(self._name):
             await self._fail_over()

@@ -202,7 +202,7 @@ def _nothing_left(job: PrintJob, outcome: SendOutcome) -> PrintJob:
 
 
 def _late(job: PrintJob, outcome: SendOutcome) -> PrintJob:
-    if job.state is PrintState.UNKNOWN and outcome.printed:
+    if job.state in (PrintState.SENT, PrintState.UNKNOWN) and outcome.printed:
         return _step(job, PrintState.CONFIRMED, evidence="printer", bytes_sent=outcome.bytes_sent)
     return job
 

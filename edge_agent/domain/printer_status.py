@@ -25,13 +25,15 @@ class PrinterStatus:
     """One answer of a printer (or its absence, `UNKNOWN`).
 
     `code` is stable and meant for machines (`paper_out`, `cover_open`, `offline`, ...; "" when
-    nothing is wrong); `reason_zh` is what a packer reads; `busy` = a label is being printed.
+    nothing is wrong); `reason_zh` is what a packer reads; `busy` = a label is being printed;
+    `proved` = the printer has said by now, late, that the last label sent is finished.
     """
 
     level: PrinterLevel
     code: str = ""
     reason_zh: str = ""
     busy: bool = False
+    proved: bool = False
 
 
 READY = PrinterStatus(PrinterLevel.OK)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_agent.domain.printer_status import (
@@ -59,12 +59,20 @@ class PrinterOwner:
         self._times = times or SendTimes()
         self._turn = asyncio.Lock()
         self._heard = bytearray()
+        self._unproved = b""
         self._owed = False
 
     async def status(self) -> PrinterStatus:
-        """The printer's word now; `OFFLINE` or `SILENT` when there is none."""
+        """The printer's word now; `OFFLINE` or `SILENT` when there is none.
+
+        `proved` is told once, when the word that the last label is finished has come in since.
+        """
         async with self._turn:
-            return await self._ready_status()
+            status = await self._ready_status()
+            if not self._unproved or self._unproved not in self._heard:
+                return status
+            self._unproved = b""
+            return replace(status, proved=True)
 
     async def send(self, data: bytes, before_first_byte: Callable[[], bool]) -> SendOutcome:
         """See `ports.Printer.send`. `data` is one framed label, 1 byte to 4 MiB."""
@@ -93,6 +101,7 @@ class PrinterOwner:
         if not before_first_byte():
             return SendOutcome(0, total, ready, error="not_allowed")
         self._heard.clear()
+        self._unproved = b""
         sent, error = await self._write(data)
         if error:
             # The printer may keep half a label in its buffer; a fresh line must not add bytes to
@@ -239,13 +248,14 @@ class PrinterOwner:
         probe = self._probe
         if probe is None:
             return await self._wire.port_status() or READY, False
-        proof = probe.echo(data) if probe.echo else b""
+        proof = self._unproved = probe.echo(data) if probe.echo else b""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         was_busy = False
         while True:
             status = await self._ask()
             if proof and proof in self._heard:
+                self._unproved = b""
                 return status, True
             if status.level in (PrinterLevel.UNKNOWN, PrinterLevel.ERROR):
                 return status, False

@@ -147,14 +147,18 @@ async def test_stale_bytes_never_answer_the_next_question(
     assert (await bench.owner(line(bench)).status()).code == "paper_out"
 
 
-@pytest.mark.parametrize("line", [Bench.tcp, Bench.serial])
-@LANGUAGES
+@pytest.mark.parametrize(
+    ("bench", "line"),
+    [(TSPL, Bench.tcp), (ZPL, Bench.serial), (ESCPOS, Bench.device)],
+    indirect=["bench"],
+    ids=["tspl-tcp", "zpl-serial", "escpos-device"],
+)
 async def test_an_answer_that_comes_late_is_not_taken_for_a_newer_one(
     bench: Bench, line: Callable[[Bench], PrinterWire]
 ) -> None:
     owner = bench.owner(line(bench))
     assert (await owner.status()).level is PrinterLevel.OK
-    bench.paper.faults.answer_ms = 800
+    bench.paper.faults.answer_ms = 700
     assert (await owner.status()).level is PrinterLevel.UNKNOWN
     bench.paper.faults.answer_ms = 0
     bench.paper.faults.paper_out = True
@@ -201,9 +205,29 @@ async def test_paper_that_runs_out_under_a_label_is_never_called_printed(bench: 
     assert bench.paper.bytes_received == received
 
 
+@ON_ESCPOS
+async def test_a_word_that_comes_late_is_told_once_and_not_lost(bench: Bench) -> None:
+    """Row 2: paper is put in after the label was given up as unknown, and it comes out."""
+    bench.paper.faults.paper_out = False
+    bench.paper.faults.print_ms = 200
+    owner = bench.owner()
+    sending = asyncio.create_task(bench.send(owner))
+    await bench.all_received()
+    bench.paper.faults.paper_out = True
+    assert not (await sending).printed
+    assert not (await owner.status()).proved
+    bench.paper.faults.print_ms = 10
+    bench.paper.faults.clear()
+    await bench.paper.wait_printed(1)
+    async with asyncio.timeout(5):
+        while not (await owner.status()).proved:
+            await asyncio.sleep(0.01)
+    assert not (await owner.status()).proved
+
+
 @NEWER
 async def test_a_slow_printer_is_waited_for_and_a_mute_one_not_guessed_about(bench: Bench) -> None:
-    bench.paper.faults.read_bytes_s = 600_000
+    bench.paper.faults.read_bytes_s = 2_000_000
     owner = bench.owner()
     assert (await bench.send(owner)).printed
     bench.paper.faults.clear()
