@@ -6,12 +6,11 @@ TSPL's to an ESC/POS printer changes a mode that our jobs reset, DLE EOT is noth
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from edge_agent.bootstrap.files import data_file
 from edge_agent.bootstrap.printers import PROBES, wire_of
-from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.domain.printer_status import OFFLINE, PrinterLevel, PrinterStatus
 from edge_agent.ports import PrinterWire
 from edge_agent.printers import zpl
 from edge_agent.printers.owner import PrinterOwner, SendTimes
@@ -26,7 +25,7 @@ ORDER = (
     ("zpl", "host"),
 )
 BASES = {"tspl": "tspl-203", "escpos": "escpos-80", "zpl": "zpl-203"}
-TIMES = SendTimes(connect_s=3.0, answer_s=1.0)
+TIMES = SendTimes(connect_s=3.0, answer_s=0.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +45,17 @@ async def probe(setting: PrinterSetting) -> Probed:
     profile = read_profile(data_file("printers", BASES["tspl"]))
     wire = wire_of(setting, profile)
     try:
-        async with asyncio.timeout(TIMES.connect_s):
-            if not await wire.open():
-                return Probed(reachable=False)
         for language, kind in ORDER:
+            # Each question on a line of its own: a late answer cannot be taken for another's.
             status = await PrinterOwner(wire, PROBES[language, kind], TIMES).status()
+            if status is OFFLINE:
+                return Probed(reachable=False)
             if status.level is not PrinterLevel.UNKNOWN:
                 model = await _identity(wire) if language == "zpl" else PrinterStatus(status.level)
                 return Probed(
                     True, language, kind, status, model.reason_zh, zpl.DPI_OF.get(model.code, 0)
                 )
-    except TimeoutError:
-        return Probed(reachable=False)
+            wire.close()
     finally:
         wire.close()
     return Probed(reachable=True)
