@@ -22,6 +22,8 @@ from virtual_warehouse.screen import Screen, Told, answer_on, label_job, task_on
 ANSWER_S = 2.0
 PAPER_S = 4.0
 IDLE_S = 0.05
+SERIAL_NEXT = "serial"
+"""Stands for the event of a scan that only makes the bench ask for the unit's serial number."""
 
 Task = dict[str, Any]
 
@@ -178,13 +180,18 @@ class Packer(Hand):
     async def _steps(self, task: Task) -> None:
         """Scan what is left to scan until something is not answered with ok."""
         shipment = task["shipment"]
+        if task.get("red"):
+            await self.scan(self._start_code(task))
+            await self.scan("$$OK")
+            return
         for code, fact in self._plan(task):
             if self.crew.before_scan is not None:
                 await self.crew.before_scan(self.station, task, fact)
             told = await self.scan(code)
-            if told is None or told.tone != "ok":
+            if told is None or told.tone != ("warn" if fact == SERIAL_NEXT else "ok"):
                 return
-            self.crew.record.told_ok[shipment, fact] += 1
+            if fact != SERIAL_NEXT:
+                self.crew.record.told_ok[shipment, fact] += 1
 
     def _plan(self, task: Task) -> list[tuple[str, str]]:
         """(code, event it causes) for the rest of a task: pick all, its code again, verify all."""
@@ -195,9 +202,27 @@ class Packer(Hand):
         if picks:
             plan += [(code, "item.picked") for code in picks]
             plan.append((start, ""))
-        plan += [(code, "item.verified") for code in self._units(task, "verified")]
+        plan += self._verifies(task)
         if len(plan) == 1:
             plan.append(("$$OK" if task["notice"] else "$$PACKED", "parcel.packed"))
+        return plan
+
+    def _verifies(self, task: Task) -> list[tuple[str, str]]:
+        """The scans of packing: a flagged unit's barcode is followed by its serial number."""
+        flagged = {
+            self.crew.goods[line["sku"]]: line for line in task["lines"] if line.get("serial")
+        }
+        seen: Counter[str] = Counter()
+        plan: list[tuple[str, str]] = []
+        for code in self._units(task, "verified"):
+            line = flagged.get(code)
+            if line is None:
+                plan.append((code, "item.verified"))
+                continue
+            number = line["verified"] + seen[code]
+            seen[code] += 1
+            serial = f"SN-{line['sku']}-{task['shipment'][-10:]}-{number}"
+            plan += [(code, SERIAL_NEXT), (serial, "item.verified")]
         return plan
 
     def _units(self, task: Task, done: str) -> list[str]:

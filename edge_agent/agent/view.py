@@ -37,6 +37,15 @@ _REASON_ZH = {
     "not_ready": "打印机没有准备好",
     "draw_failed": "面单画不出来, 请联系运维",
     "label_purged": "面单内容已按规定清除",
+    "label_no_template": "这台打印机没有这种单据的模板",
+    "label_not_masked": "单据里有未隐藏的个人信息, 没有打印",
+    "picture_size": "图片为空或太大",
+    "picture_broken": "图片打不开",
+    "picture_too_large": "图片比纸大",
+    "picture_wrong_size": "图片不是为这种纸做的",
+    "print_too_wide": "图比打印头宽",
+    "print_raw_language": "打印数据和打印机的语言不一致",
+    "print_raw_only": "这台打印机只接收平台的原始数据",
 }
 
 

@@ -26,6 +26,11 @@ from protocols.errors import Rejected
 from protocols.events import ItemPicked, ItemVerified, TaskStarted
 
 TASK_PREFIX = "TASK-"
+_NO_SERIAL = frozenset(
+    {CodeKind.COMMAND, CodeKind.STATION, CodeKind.DOCK, CodeKind.WAYBILL, CodeKind.TASK,
+     CodeKind.RETURN}
+)  # fmt: skip
+"""What ends the wait for a serial number instead of being taken for one."""
 
 
 def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
@@ -55,10 +60,9 @@ def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
 
 
 def _meaning(db: Connection, code: str, station: Station, at: Bench) -> Meaning:
-    """What the code is here: while a serial number is wanted, anything that is no card is one."""
+    """What the code is here: while a serial is wanted, anything else than a card or task is one."""
     meaning = classify(code, lambda text: lookup(db, text, station), at.plan.code_patterns)
-    cards_too = (CodeKind.COMMAND, CodeKind.STATION, CodeKind.DOCK)
-    if station.mode == "pack" and station.wants and meaning.kind not in cards_too:
+    if station.mode == "pack" and station.wants and meaning.kind not in _NO_SERIAL:
         if meaning.serial and meaning.ref in ("", station.wants):
             return Meaning(CodeKind.SERIAL, meaning.serial)
         return Meaning(CodeKind.SERIAL, code, matches=meaning.matches)
@@ -242,7 +246,8 @@ def _begin(tx: Tx, station: Station, task: Task) -> tuple[Station, Answer]:
         started = parcel.begin(tx, started, station)
     tasks.save(tx.db, started, changed_ms=tx.now.wall_ms)
     if started.all_picked:
-        return replace(station, mode="pack"), done("packing", "开始复核, 请扫商品", task.shipment)
+        packing_here = replace(station, mode="pack", wants="")
+        return packing_here, done("packing", "开始复核, 请扫商品", task.shipment)
     text = f"开始拣货: {_next_line(started)}"
     return replace(station, mode="pick"), done("picking", text, task.shipment)
 
