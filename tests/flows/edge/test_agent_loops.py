@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from edge_agent.agent.upkeep import Upkeep
 from edge_agent.bootstrap.scanners import FloorScanners
 from edge_agent.domain import sender
 from edge_agent.domain.answer import Answer
-from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
+from edge_agent.domain.printer_status import READY, PrinterLevel, PrinterStatus, SendOutcome
 from edge_agent.domain.scan import ScanEvent
 from edge_agent.flows import greet, print_label, purge, upload
 from edge_agent.flows import work as work_flow
@@ -90,6 +90,29 @@ async def test_a_printer_is_looked_after_while_the_stations_never_rest(
 
         await until(scanned_again)
     assert len(printer.sent) == 1
+
+
+class RefilledPrinter(HandPrinter):
+    """Paper ends under the label; somebody puts new paper in, and only then it says "printed"."""
+
+    async def send(self, data: bytes, before_first_byte: Callable[[], bool]) -> SendOutcome:
+        outcome = await super().send(data, before_first_byte)
+        return replace(outcome, printed=False, status_after=PAPER_OUT)
+
+
+async def test_a_late_word_of_the_printer_lands_on_its_label(
+    floor: Floor, telemetry: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "POLL_S", 0.02)
+    floor.tell(grant())
+    printer = RefilledPrinter()
+    live = live_of(floor, telemetry, printer)
+    async with running(printing.PrintWorker(live, "label-1").run()):
+        await until(lambda: str(floor.job(SHIPMENT).job.state) == "unknown")
+        printer.says = replace(READY, proved=True)
+        await until(lambda: str(floor.job(SHIPMENT).job.state) == "confirmed")
+    job = floor.job(SHIPMENT).job
+    assert (job.evidence, job.key.revision, len(printer.sent)) == ("printer", 1, 1)
 
 
 async def test_telemetry_without_room_does_not_stop_the_floor(
