@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from edge_agent.agent.parts import Live
 from edge_agent.domain.answer import Answer, done, refuse
 from edge_agent.domain.scan_meaning import station_of_card
-from edge_agent.domain.scan_trial import judge
 from edge_agent.domain.scanner_roster import PORT_CHARS_MAX, Kind
 from edge_agent.journal import scanners as bindings
 from edge_agent.journal import stations
@@ -48,9 +47,6 @@ class ScannerDoor:
         if card and not roster.is_fixed(port) and card != roster.station_of(port):
             return await self.bind(port, card)
         station = roster.station_of(port)
-        trial = judge(code)
-        if trial is not None:
-            return self._told(station, trial)
         if not station:
             return self._unbound(port)
         return await self._scan(station, code, roster.source_of(port))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_agent.domain import packing
+from edge_agent.domain import packing, scan_trial
 from edge_agent.domain import task as tasks_domain
 from edge_agent.domain.answer import Answer, done, halt, mind, refuse
 from edge_agent.domain.scan import REFUSED_ZH, refuse_code
@@ -36,9 +36,11 @@ _NO_SERIAL = frozenset(
 def scan(tx: Tx, station_id: str, code: str, at: Bench) -> Answer:
     """One scan at a station. Never raises for what was scanned; an unknown code changes nothing."""
     before = stations.get(tx.db, station_id)
-    reason = refuse_code(code)
+    reason, trial = refuse_code(code), scan_trial.judge(code)
     if reason:
         after, answer, shown = before, refuse(reason, REFUSED_ZH[reason]), ""
+    elif trial is not None:
+        after, answer, shown = before, trial, ""
     else:
         meaning = _meaning(tx.db, code, before, at)
         try:

@@ -10,6 +10,7 @@ import pytest
 
 from edge_agent.agent import Agent
 from edge_agent.agent.scanning import ScannerDoor
+from edge_agent.domain.scan_trial import TRIAL_CODE
 from edge_agent.domain.scanner_roster import Listed, Present
 from edge_agent.journal import scanners as bindings
 from edge_agent.journal import stations
@@ -127,3 +128,10 @@ async def test_a_red_screen_stays_red_when_the_packer_scans_again(agent: Agent) 
     await door(agent).scanned(GUN, "TASK-DB2026AAAA-1")
     answers = [await door(agent).scanned(GUN, "6900000000000") for _ in range(2)]
     assert [answer.tone for answer in answers] == ["error", "error"]
+
+
+async def test_the_trial_code_tells_the_bench_how_its_scanner_is_set_up(agent: Agent) -> None:
+    await agent.adopt_scanner(GUN, "S1")
+    assert (await door(agent).scanned(GUN, TRIAL_CODE)).code == "scanner_well"
+    answer = await agent.scan("S1", TRIAL_CODE.swapcase(), "pda-1")
+    assert (answer.tone, answer.code) == ("error", "scanner_case")
