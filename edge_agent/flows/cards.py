@@ -16,7 +16,7 @@ from edge_agent.domain.scan_meaning import Meaning
 from edge_agent.domain.task import Line, Task, TaskState
 from edge_agent.flows import count, parcel, print_label, returns, stop
 from edge_agent.flows.bench import Bench
-from edge_agent.journal import jobs, tasks
+from edge_agent.journal import jobs, stations, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.stations import Station
 from edge_agent.journal.tx import Tx
@@ -105,6 +105,15 @@ def confirm_notice(tx: Tx, task: Task, station: Station, at: Bench) -> Answer:
     if seen.state is TaskState.PICKING and seen.all_verified:
         return parcel.pack(tx, seen, station, at)
     return done("confirmed", "已确认", task.shipment)
+
+
+def acknowledge(tx: Tx, shipment: str, operator: str, at: Bench) -> Answer:
+    """The same, pressed on a page for a shipment. Raises `Rejected` when no notice waits."""
+    task = tasks.newest(tx.db, shipment)
+    if task is None or not task.notice:
+        raise Rejected("nothing_to_confirm", "没有需要确认的提示", "no notice", field="shipment")
+    station = stations.get(tx.db, task.station) if task.station else Station("")
+    return confirm_notice(tx, task, replace(station, operator=operator), at)
 
 
 def _ok(tx: Tx, station: Station, _arg: str, task: Task | None, at: Bench) -> _Reply:

@@ -81,11 +81,30 @@ def _reprint(form: Form) -> Act:
 def _print(form: Form) -> Act:
     key, who = _key(form), _operator(form)
 
+    printer = form.get("printer", "").strip()
+
     def run(tx: Tx, at: Bench) -> Answer:
-        print_label.press_print(tx, key, who)
+        if printer and printer not in at.plan.printers:
+            raise Rejected("printer_unknown", "本机没有这台打印机", "no printer", field="printer")
+        print_label.press_print(tx, key, who, printer=printer)
         return done("printing", "打印中")
 
     return run
+
+
+def _give_up(form: Form) -> Act:
+    key, who = _key(form), _operator(form)
+
+    def run(tx: Tx, at: Bench) -> Answer:
+        print_label.give_up(tx, key, who)
+        return done("given_up", "已取消打印")
+
+    return run
+
+
+def _confirm_notice(form: Form) -> Act:
+    shipment, who = _text(form, "shipment"), _operator(form)
+    return lambda tx, at: cards.acknowledge(tx, shipment, who, at)
 
 
 def _confirm_stop(form: Form) -> Act:
@@ -140,6 +159,8 @@ _ACTS: dict[str, Callable[[Form], Act]] = {
     "reprint": _reprint,
     "print": _print,
     "confirm_stop": _confirm_stop,
+    "confirm_notice": _confirm_notice,
+    "give_up": _give_up,
     "reject": _reject,
     "open": _open,
     "close": _close,
