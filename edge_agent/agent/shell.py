@@ -106,7 +106,7 @@ class Agent:
         else:
             self._waiting.add((station, code))
             try:
-                answer = await self._answer(lambda tx, at: work.scan(tx, station, code, at))
+                answer = await self._answer(lambda tx, at: _scan(tx, station, code, at))
             finally:
                 self._waiting.discard((station, code))
             if answer.tone == "error":
@@ -201,3 +201,9 @@ class Agent:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             log.warning("agent.left_label_unfinished")
+
+
+def _scan(tx: Tx, station: str, code: str, at: Bench) -> Answer:
+    """A full journal takes no scan at all, also none that would not be an event."""
+    tx.check_room()
+    return work.scan(tx, station, code, at)

@@ -20,7 +20,7 @@ from edge_agent.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PROBE_EVERY_S = 5.0
+PROBE_EVERY_S = 2.0
 REASONS_ZH = {
     "No space left on device": "磁盘已满",
     "database or disk is full": "磁盘已满",

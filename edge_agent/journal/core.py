@@ -121,6 +121,8 @@ class JournalCore:
         is rolled back and everyone gets `Unavailable("journal_failed")`. Broken content of the file
         goes through as `sqlite3.DatabaseError`: only a new start can put it aside.
         """
+        if self.full:
+            self._publish()  # somebody may have made room: the next scan need not be refused
         try:
             self.db.execute("BEGIN IMMEDIATE")
             tx = Tx(self.db, self, self._head, self.boot, refuse=self.full)

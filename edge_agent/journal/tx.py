@@ -86,8 +86,8 @@ class Tx:
         can empty again. Raises `Unavailable("journal_full")` above the quota otherwise,
         `Corrupt("event_too_large")`.
         """
-        if self._refuse and not reserve:
-            raise Unavailable("journal_full", "本机存储已满, 暂停作业", "the journal is full")
+        if not reserve:
+            self.check_room()
         now = self.now
         return self._add(
             Event(
@@ -100,6 +100,11 @@ class Tx:
                 s=station,
             )
         )
+
+    def check_room(self) -> None:
+        """Raise `Unavailable("journal_full")` when scans are refused (red light)."""
+        if self._refuse:
+            raise Unavailable("journal_full", "本机存储已满, 暂停作业", "the journal is full")
 
     def _add(self, event: Event) -> int:
         row = _encode(event)

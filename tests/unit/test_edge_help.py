@@ -221,7 +221,7 @@ def test_a_bundle_holds_nothing_of_the_persons_planted_everywhere(
         "box": {"drivers": {"printer p": f"tel {PERSON['phone']}"}},
     }  # fmt: skip
     monkeypatch.setattr(support, "running_status", lambda settings: status)
-    monkeypatch.setattr(support.doctor, "examine", lambda patient: [])
+    monkeypatch.setattr("edge_agent.doctor.examine", lambda patient: [])
     settings = settings_module.check(
         {"site": "sha", "agent": "sha-1", "data_dir": str(tmp_path),
          "warehouse_name": f"仓 {PERSON['name']} {PERSON['phone']}",
@@ -237,7 +237,7 @@ def test_a_bundle_holds_nothing_of_the_persons_planted_everywhere(
 def test_a_bundle_still_says_what_helps(
     floor: Floor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(support.doctor, "examine", lambda patient: [])
+    monkeypatch.setattr("edge_agent.doctor.examine", lambda patient: [])
     settings = settings_module.check({"site": "sha", "agent": "sha-1", "data_dir": str(tmp_path)})
     files = unpacked(bootstrap.support_bundle(settings, list(LOG)))
     events = json.loads(files["packline-bundle/journal_floor.json"])["events"]
