@@ -154,7 +154,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     stations: tuple[StationSetting, ...] = ()
     """工位：`id`、`printer`。Benches."""
     printers: tuple[PrinterSetting, ...] = ()
-    """打印机：`name`、`host` + `port` 或 `device` (+ `baud`)、`profile`、`template`、`spare`。"""
+    """打印机：`name`、`host`、`port`、`device`、`baud`、`profile`、`template`、`templates`、`spare`。"""
     scanners: tuple[ScannerSetting, ...] = ()
     """扫描枪：`source`、`path`、`station`、`kind`（serial/hid）、`profile`、`suffix`。Scanners."""
 
