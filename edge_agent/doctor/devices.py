@@ -11,6 +11,7 @@ from typing import Any
 from edge_agent.doctor.patient import Check, Finding, Patient, ill, well
 from edge_agent.domain.printer_status import PrinterLevel
 from edge_agent.ports import Printer
+from edge_agent.scanners.hid import discovery
 
 PRINTER_S = 15.0
 _GROUPS = frozenset({"dialout", "input", "lp"})
@@ -93,11 +94,16 @@ def _printer(name: str, make: Callable[[], Printer]) -> Finding:
     return ill(f"printer_{name}", found, fix)
 
 
-def _scanner(source: str, device: str) -> Finding:
-    name = f"scanner_{source}"
-    if not os.path.exists(device):
-        fix = "插好扫描枪，用 ls /dev/serial/by-path 找到路径，写入 [[scanners]] path"
-        return ill(name, f"没有设备 {device}", fix)
-    if os.access(device, os.R_OK | os.W_OK):
-        return well(name, f"{device} 可用")
-    return ill(name, f"没有权限读写 {device}", "sudo usermod -aG dialout $USER 后重新登录")
+def _scanner(source: str, port: str) -> Finding:
+    """`port` is a by-path link, or the kernel's or Bluetooth's own name of the port."""
+    name, node = f"scanner_{source}", port
+    if not port.startswith("/"):
+        node = next((one.node for one in discovery.find([port]) if one.port == port), "")
+    if not os.path.exists(node):
+        fix = "插好扫描枪，用 edge-agent scanner list 找到路径，写入 [[scanners]] path"
+        return ill(name, f"没有设备 {port}", fix)
+    is_input = os.path.realpath(node).startswith("/dev/input/")
+    if os.access(node, os.R_OK if is_input else os.R_OK | os.W_OK):
+        return well(name, f"{port} 可用")
+    group = "input" if is_input else "dialout"
+    return ill(name, f"没有权限读写 {port}", f"sudo usermod -aG {group} $USER 后重新登录")
