@@ -103,15 +103,20 @@ async def shows(view: View, words: str, seconds: float = 20.0) -> str:
     return text
 
 
-async def tap(view: View, text: str) -> None:
-    """Press the button whose text begins so, with a finger."""
-    spot = await view.value(
-        "(b => b && [b.x + b.width / 2, b.y + b.height / 2])([...document.querySelectorAll('button')]"
-        f".find(b => b.textContent.startsWith({text!r}))?.getBoundingClientRect())"
-    )
+async def tap(view: View, text: str, seconds: float = 20.0) -> None:
+    """Press the button whose text begins so with a finger, once it is there."""
+    spot = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not spot:
+                spot = await view.value(
+                    "(b => b && [b.x + b.width / 2, b.y + b.height / 2])"
+                    "([...document.querySelectorAll('button')]"
+                    f".find(b => b.textContent.startsWith({text!r}))?.getBoundingClientRect())"
+                )
     assert spot, (text, await view.text())
-    x, y = spot
-    await view.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    point = {"x": spot[0], "y": spot[1]}
+    await view.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[point])
     await view.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
 

@@ -9,8 +9,9 @@ import { Wedge } from "./wedge.js";
 const main = document.getElementById("main");
 const field = document.getElementById("scan");
 const CHARS_MAX = 256;
+const HELD_MAX = 5;
 
-const page = { stage: "open", view: null, answer: null, tab: "work", sheet: null, said: "", operator: "", typed: "", ahead: 0 };
+const page = { stage: "open", view: null, answer: null, tab: "work", sheet: null, said: "", operator: "", typed: "", ahead: 0, held: [] };
 
 const line = new Line({
   lost: () => (play("pending"), draw()),
@@ -51,9 +52,15 @@ function scanned(code) {
   wake();
   if (page.stage === "pair") pair(code);
   else if (page.stage === "pin") typedPin(code);
-  else if (page.stage !== "work") play("pending");
+  else if (page.stage === "open") hold(code);
   else if (code.length > CHARS_MAX) broken("too_long");
   else put({ code });
+}
+
+/* Scans that come before the agent has said where this device stands. */
+function hold(code) {
+  if (page.held.length < HELD_MAX) page.held.push(code);
+  play("pending");
 }
 
 /* Give something to the agent; while it is gone only what the step at hand still needs. */
@@ -110,7 +117,9 @@ function settle(told) {
     history.replaceState(null, "", location.pathname);
     if (told.stage === "pair") return pair(code);
   }
-  return draw();
+  draw();
+  for (const held of page.held.splice(0)) scanned(held);
+  return null;
 }
 
 function fail(error) {
