@@ -177,8 +177,8 @@ async def test_a_fifo_of_the_settings_is_a_scanner(hall: Hall) -> None:
     ["/dev/input/event3", "/dev/input/by-id/usb-Barcode-event-kbd", "/dev/ttyACM0",
      "/dev/ttyUSB1", "/dev/serial/by-id/usb-Barcode"],
 )  # fmt: skip
-def test_a_name_that_moves_on_re_plug_is_refused(path: str) -> None:
-    """Pitfall 18: by-id is one link for two scanners of a model, event numbers swap."""
+def test_pitfall_18_a_name_that_moves_on_re_plug_is_refused(path: str) -> None:
+    """By-id is one link for two scanners of a model, event numbers swap."""
     with pytest.raises(Rejected) as refused:
         hall_settings(scanners=[{"source": "gun", "path": path, "station": "S1"}])
     assert refused.value.field == "scanners"

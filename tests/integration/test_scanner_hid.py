@@ -144,8 +144,8 @@ def started() -> Iterator[Callable[[Desk], Desk]]:
 Start = Callable[[Desk], Desk]
 
 
-def test_two_scanners_of_one_model_never_mix(bus: Bus, started: Start) -> None:
-    """Pitfall 18: like scanners confused. Both type at once, key by key."""
+def test_pitfall_18_two_scanners_of_one_model_never_mix(bus: Bus, started: Start) -> None:
+    """Both type at once, key by key."""
     left, right = bus.plug("1.1"), bus.plug("1.2")
     desk = started(Desk(bus, {left: HidRules(), right: HidRules()}))
     until(lambda: desk.uses(left) and desk.uses(right))
@@ -156,6 +156,59 @@ def test_two_scanners_of_one_model_never_mix(bus: Bus, started: Start) -> None:
     until(lambda: len(desk.codes) == 2)
     assert sorted(desk.codes) == [(left, "SF1040000001"), (right, "yt8800000002")]
     assert desk.threads == {"scanners hid"}, "one thread reads them all"
+
+
+def test_pitfall_15_what_a_scanner_types_reaches_no_other_window(bus: Bus, started: Start) -> None:
+    """A listed device is grabbed before its first key is read; nobody else's keyboard ever is."""
+    grabbed: list[str] = []
+
+    class Watched(RecordDevice):
+        def __init__(self, node: str) -> None:
+            super().__init__(node)
+            self.node = node
+
+        def grab(self) -> None:
+            grabbed.append(self.node)
+
+    port = bus.plug("1.1")
+    bus.plug("1.2", name="Office Keyboard")
+    desk = Desk(bus, {port: HidRules()}, is_card=lambda code: False)
+    world = desk.reader._world
+    desk.reader._world = HidWorld(world.find, Watched, world.clock_ms, rescan_ms=20)
+    started(desk)
+    until(lambda: desk.uses(port) and len(desk.present) == 2)
+    bus.scanners["1.1"].scan("SF1")
+    until(lambda: desk.codes == [(port, "SF1")])
+    assert [Path(node).name for node in grabbed] == ["event0"]
+
+
+def test_pitfall_17_the_reader_stops_at_once_and_gives_the_devices_back(bus: Bus) -> None:
+    port = bus.plug("1.1")
+    desk = Desk(bus, {port: HidRules()})
+    desk.reader._world = HidWorld(
+        desk.reader._world.find, bus.open, desk.reader._world.clock_ms, rescan_ms=60_000
+    )
+    desk.reader.start()
+    until(lambda: desk.uses(port))
+    held = desk.reader._held[port].device
+    desk.reader.stop()
+    assert not desk.reader.running
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held.fileno())
+    assert desk.faults == []
+
+
+def test_pitfall_21_fast_scans_are_split_by_their_suffix_never_by_gaps(
+    bus: Bus, started: Start
+) -> None:
+    port = bus.plug("1.1")
+    desk = started(Desk(bus, {port: HidRules()}))
+    until(lambda: desk.uses(port))
+    wanted = [f"A{n:02}" for n in range(50)]
+    for code in wanted:
+        bus.scanners["1.1"].scan(code)
+    until(lambda: len(desk.codes) == 50)
+    assert [code for _, code in desk.codes] == wanted
 
 
 def test_event_numbers_that_swap_on_re_plug_do_not_swap_the_stations(
@@ -295,7 +348,7 @@ def test_the_beat_goes_on_and_a_fault_of_ours_is_told(bus: Bus) -> None:
     desk.reader.stop()
 
 
-# --- pitfall 16: a scan shortened or merged under load -------------------------------------------
+# --- a scan shortened or merged under load --------------------------------------------------------
 
 CODES = [f"SF10400{n:02}-ABCDE" for n in range(20)]
 TYPIST = """
@@ -364,7 +417,7 @@ def quick_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quick_threads")
-async def test_twenty_of_twenty_scans_while_the_loop_is_blocked_in_30_ms_slices(
+async def test_pitfall_16_twenty_of_twenty_scans_while_the_loop_is_blocked_in_30_ms_slices(
     bus: Bus, started: Start, tmp_path: Path
 ) -> None:
     """Best of three rounds: other programs may keep the processor from this thread too."""

@@ -91,7 +91,7 @@ def test_auto_repeat_is_no_second_key() -> None:
     assert hand.seen == ["a"]
 
 
-def test_gs_by_ctrl_bracket_and_by_alt_code() -> None:
+def test_pitfall_19_gs_by_ctrl_bracket_and_by_alt_code() -> None:
     hand = Hand()
     hand.type("01")
     hand.hold(CTRL, KEYS["]"])

@@ -31,7 +31,7 @@ def meant(code: str, *known: str) -> tuple[CodeKind, str]:
     return found.kind, found.ref
 
 
-# --- pitfall 22: a carrier guessed from digits is wrong in one case of ten ------------------------
+# --- known numbers first ---------------------------------------------------------------------------
 
 
 def test_a_waybill_that_is_a_valid_gtin_is_what_the_journal_knows_it_as() -> None:
@@ -86,7 +86,7 @@ def test_a_pattern_file_that_is_wrong_is_named(
     assert refused.value.field == field
 
 
-# --- pitfall 19 and GS1 ---------------------------------------------------------------------------
+# --- GS1 -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("aim", sorted(scan_gs1.GS1_AIMS))
@@ -158,7 +158,7 @@ def test_no_text_breaks_the_meaning_and_nothing_unknown_becomes_known(text: str)
     )  # fmt: skip
 
 
-def test_random_waybills_never_mean_anything_by_themselves() -> None:
+def test_pitfall_22_a_carrier_or_item_is_never_guessed_from_digits() -> None:
     """One in ten of these is a valid GTIN."""
     rng = random.Random(7)
     for _ in range(300):

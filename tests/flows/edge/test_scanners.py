@@ -135,3 +135,17 @@ async def test_the_trial_code_tells_the_bench_how_its_scanner_is_set_up(agent: A
     assert (await door(agent).scanned(GUN, TRIAL_CODE)).code == "scanner_well"
     answer = await agent.scan("S1", TRIAL_CODE.swapcase(), "pda-1")
     assert (answer.tone, answer.code) == ("error", "scanner_case")
+
+
+async def test_pitfall_23_a_misread_with_a_valid_checksum_is_an_error_and_no_record(
+    agent: Agent,
+) -> None:
+    """One in 23 decodes of a blurred two-dot symbol gave a wrong text that its checksum passed."""
+    await agent.adopt_scanner(GUN, "S1")
+    await door(agent).scanned(GUN, "TASK-DB2026AAAA-1")
+    floor: Floor = agent.floor  # type: ignore[attr-defined]
+    before = len(floor.events())
+    for misread in ('SF1,U6"OMO', "SKU-8", "WAYBILL"):
+        answer = await door(agent).scanned(GUN, misread)
+        assert (answer.tone, answer.light) == ("error", "red")
+    assert len(floor.events()) == before
