@@ -77,7 +77,7 @@ class Line:
 
 
 STOP_ZH: dict[str, str] = {
-    "refund": "订单已退款",
+    "refund": "订单已取消 (退款)",
     "address_changed": "收货地址已更改, 旧面单作废, 等新任务",
     "re_own": "已改由别的仓发货",
 }

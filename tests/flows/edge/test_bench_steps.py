@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 
 from edge_agent.agent import bench_view
 from edge_agent.domain.answer import Answer
+from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
 from edge_agent.flows import cards, count
 from edge_agent.journal import stations, tasks
+from edge_agent.pages import acts
 from protocols import commands
 from protocols.errors import Rejected
 from tests.support.edge import PRINTED, Floor, cancel, grant
@@ -286,3 +289,31 @@ def test_the_same_label_on_a_second_box_is_told_when_the_first_one_left(floor: F
     assert again.tone == "warn"
     assert "面单贴重了" in again.text_zh
     assert floor.plan.clock_text(floor.clock.wall_ms) in again.text_zh
+
+
+def press(floor: Floor, **form: str) -> Answer:
+    """A button of the status page."""
+    act = acts.act_of(form)
+    answer: Answer = floor.write(lambda tx: act(tx, floor.bench))
+    return answer
+
+
+def test_the_desk_confirms_a_notice_and_sends_a_label_to_another_printer(floor: Floor) -> None:
+    floor.plan = replace(floor.plan, printers=("label-1", "label-2"))
+    granted(floor, CASE)
+    floor.tell(commands.Notice(SHIPMENT, "refund_requested", "买家申请退款"))
+    assert floor.print_next() == "held"
+    label = {"kind": "waybill", "number": WAYBILL, "revision": "1"}
+    with pytest.raises(Rejected, match="notice_open"):
+        press(floor, act="print", **label)
+    assert press(floor, act="confirm_notice", shipment=SHIPMENT, operator="演示乙").tone == "ok"
+    with pytest.raises(Rejected, match="nothing_to_confirm"):
+        press(floor, act="confirm_notice", shipment=SHIPMENT)
+    paper_out = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
+    assert floor.print_next(status=paper_out) == "held"
+    with pytest.raises(Rejected, match="printer_unknown"):
+        press(floor, act="print", printer="label-9", **label)
+    assert press(floor, act="print", printer="label-2", **label).tone == "ok"
+    assert floor.job(SHIPMENT).printer == "label-2"
+    with pytest.raises(Rejected, match="print_step_refused"):
+        press(floor, act="give_up", **label)
