@@ -289,6 +289,8 @@ def weight(command: Any) -> int:
         return len(command.rows)
     if isinstance(command, c.ApplyShopEvents):
         return 1 + len(command.orders)
+    if isinstance(command, c.CheckTables):
+        return 1 + sum(len(values) for _, values in command.tables)
     if isinstance(command, c.ImportRows):
         return 1 + len(command.values)
     if isinstance(command, c.Sweep | h.ExpireHolds | o.ExpireOutside):

@@ -61,7 +61,7 @@ class ShareLook(Protocol):
 class Share(Protocol):
     """What part of the work is this process's. Real: leases in PostgreSQL; alone: none is needed.
 
-    Names are sites, or chores: `!sweep`, `!ingest`, `!calls`, `!notices`.
+    Names are sites, or chores: `!sweep`, `!ingest`, `!calls`, `!ledger`, `!notices`.
     """
 
     def serves(self, name: str) -> bool:

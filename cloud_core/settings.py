@@ -69,6 +69,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """派单等待接单的时限（秒）。How long a warehouse has to accept an offer."""
     ship_within_h: Annotated[int, Meta(ge=1, le=720)] = 24
     """付款后多少小时内发货。Hours from payment to the promised dispatch."""
+    parked_alarm_min: Annotated[int, Meta(ge=1, le=43_200)] = 120
+    """已付款订单待分仓超过多少分钟告警。Minutes a paid shipment may wait before an alarm."""
     hold_ttl_s: Annotated[int, Meta(ge=10, le=86_400)] = 900
     """未付款预占的默认时限（秒）。How long an unpaid checkout hold lasts unless it says so."""
     hold_ttl_max_s: Annotated[int, Meta(ge=10, le=86_400)] = 3_600

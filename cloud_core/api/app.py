@@ -81,6 +81,7 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
         app.include_router(part.router)
     for pages in (console, console_after, console_breakers, console_sign_in):
         app.include_router(pages.router)
+    app.include_router(console_sign_in.front)
     app.include_router(console_sign_in.lost)
     app.add_exception_handler(PacklineError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)

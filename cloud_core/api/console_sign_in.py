@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
 from cloud_core import logs
 from cloud_core.api.console_door import (
@@ -99,6 +99,15 @@ def asset(
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, media)
+
+
+front = APIRouter(include_in_schema=False)
+
+
+@front.get("/")
+def to_the_console() -> Response:
+    """Who types the bare address is a member of staff; buyers come with a link of their own."""
+    return RedirectResponse("/console", 303)
 
 
 lost = APIRouter(prefix="/console", include_in_schema=False, route_class=ConsoleRoute)

@@ -122,6 +122,7 @@ def knobs_of(settings: Settings, *, inline: bool) -> Knobs:
         quarantine_kept_max=settings.quarantine_kept_max,
         track_base_url=settings.public_url,
         breaker=breaker_policy(settings),
+        parked_alarm_min=settings.parked_alarm_min,
         hold_ttl_s=settings.hold_ttl_s,
         hold_ttl_max_s=settings.hold_ttl_max_s,
         hold_orphan_h=settings.hold_orphan_h,

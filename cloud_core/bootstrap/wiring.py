@@ -193,7 +193,7 @@ def wire(engine: Engine, keys: MasterKeys, ports: Ports, knobs: Knobs | None = N
     )
     return Wired(
         engine, ports, commit_core, committer, core, doors, views, register, channels, ingest,
-        master, shops, reads, _watch(committer, doors, ports, knobs),
+        master, shops, reads, _watch(core, committer, doors, ports, knobs),
         delivery, post, desk, asking,
         partial(judge_forever, committer.submit, knobs.judge_s, lambda: core.serves("!sweep")),
     )  # fmt: skip
@@ -224,9 +224,12 @@ def _desk(
 
 
 def _watch(
-    committer: Committer | InlineCommitter, doors: Doors, ports: Ports, knobs: Knobs
+    core: Core, committer: Committer | InlineCommitter, doors: Doors, ports: Ports, knobs: Knobs
 ) -> LedgerWatch:
-    return LedgerWatch(committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger)
+    return LedgerWatch(
+        committer.submit, doors.ledger.conservator, ports.clock, knobs.ledger,
+        lambda: core.serves("!ledger"),
+    )  # fmt: skip
 
 
 def _ledger(engine: Engine, ports: Ports, policy: Policy) -> Ledger:

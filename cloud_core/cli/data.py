@@ -102,6 +102,12 @@ def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, ch
         if kind == "orders":
             report = _import_orders(wired, channel, _read(file), file.name, dry_run=dry_run)
             reports = [report]
+        elif kind == "all" and dry_run:
+            tables = [
+                (plain, wired.master.read_file(plain, _read(table), table.name))
+                for plain, table in _tables_in(file)
+            ]
+            reports = run(wired.master.check_all(tables))
         elif kind == "all":
             reports = [
                 _import_master(wired, plain, table, dry_run=dry_run)
@@ -199,11 +205,16 @@ def incident() -> None:
 
 @incident.command("resolve")
 @click.argument("incident_id", type=click.IntRange(1, 2**53))
+@click.option(
+    "--stock-effect", type=click.Choice(["put_back", "shipped", "lost"]), default=None,
+    help="收回任务的货物去向：已放回、已发出、已丢失。What became of goods taken back at risk.",
+)  # fmt: skip
 @with_context
-def incident_resolve(context: click.Context, incident_id: int) -> None:
+def incident_resolve(context: click.Context, incident_id: int, stock_effect: str | None) -> None:
     """关闭一个异常（会被记录）。Close an incident."""
+    command = ResolveIncident(incident_id, actor(), "local", stock_effect or "")
     with core_of(context) as wired:
-        run(wired.committer.submit(ResolveIncident(incident_id, actor(), "local")))
+        run(wired.committer.submit(command))
     click.echo(f"异常 {incident_id} 已关闭")
 
 

@@ -204,7 +204,9 @@ def agent_list(context: click.Context, as_json: bool) -> None:
         rows = wired.views.agents()
     show(rows, ("id", "warehouse", "name", "enabled", "online", "seen_ms", "queued", "sw",
                 "replay_missing"),
-         json_wanted=as_json)  # fmt: skip
+         json_wanted=as_json,
+         headers=("代理", "仓库", "名称", "启用", "在线", "最近上报", "待传", "版本",
+                 "未补传"))  # fmt: skip
 
 
 @agent.command("waive")

@@ -112,8 +112,14 @@ def with_context(verb: Callable[P, R]) -> Callable[..., R]:
     return wraps(verb)(click.pass_context(verb))  # type: ignore[arg-type]
 
 
-def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_wanted: bool) -> None:
-    """Print rows as JSON, or as a table of some of their columns."""
+def show(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    json_wanted: bool,
+    headers: Sequence[str] = (),
+) -> None:
+    """Print rows as JSON, or as a table of some of their columns, under `headers` if given."""
     if json_wanted:
         click.echo(json.dumps(list(rows), ensure_ascii=False, indent=2, default=str))
         return
@@ -121,8 +127,9 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, json_want
         click.echo("（没有）")
         return
     cells = [[_cell(name, row.get(name)) for name in columns] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(columns, *cells, strict=True)]
-    for line in [list(columns), *cells]:
+    named = list(headers or columns)
+    widths = [max(map(_width, column)) for column in zip(named, *cells, strict=True)]
+    for line in [named, *cells]:
         padded = zip(line, widths, strict=True)
         click.echo(
             "  ".join(cell + " " * (width - _width(cell)) for cell, width in padded).rstrip()

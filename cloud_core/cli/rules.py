@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,12 +68,21 @@ def show_rules(context: click.Context, version: int | None, as_json: bool) -> No
     """打印正在运行的规则，或某一版。Print the rules that run, or a version."""
     with core_of(context) as wired:
         found = wired.views.rules.show(version)
-    if found is None:
-        zh = "还没有应用过规则" if version is None else f"没有第 {version} 版规则"
-        raise Rejected("rules_version_unknown", zh, "there are no such rules", field="version")
-    if as_json:
+    if found is None and version is not None:
+        raise Rejected("rules_version_unknown", f"没有第 {version} 版规则",
+                       "there are no such rules", field="version")  # fmt: skip
+    if found is None and not as_json:
+        click.echo("还没有应用过规则：按内置顺序选仓（时效、仓库优先级）")
+        click.echo(
+            "起步示例 firmware_configs/routing/everyday.toml，应用：cloud-core rules apply 文件"
+        )
+    elif as_json:
         print_json(found)
-        return
+    elif found is not None:
+        _print_rules(found)
+
+
+def _print_rules(found: dict[str, Any]) -> None:
     runs = "，正在运行" if found["running"] else ""
     click.echo(f"# 第 {found['version']} 版{runs}，{moment(found['applied_ms'])} {found['actor']}"
                f"{'：' + found['note'] if found['note'] else ''}")  # fmt: skip

@@ -55,7 +55,9 @@ def breaker_list(context: click.Context, as_json: bool) -> None:
     ]  # fmt: skip
     columns = ("warehouse", "name", "状态", "until_ms", "openings", "forced", "forced_until_ms",
                "forced_reason")  # fmt: skip
-    show(rows, columns, json_wanted=as_json)
+    show(rows, columns, json_wanted=as_json,
+         headers=("仓库", "名称", "状态", "熔断至", "次数", "人工设置", "人工至",
+                  "原因"))  # fmt: skip
 
 
 @breaker.command("force")

@@ -191,6 +191,16 @@ class ImportRows:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckTables:
+    """Several tables (kind, values), each against what would be there after those before it.
+
+    Nothing is written. Result: one `Imported` a table.
+    """
+
+    tables: tuple[tuple[str, tuple[object, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
     """How many rows were new, changed or the same, and what was refused."""
 

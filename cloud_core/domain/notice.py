@@ -7,7 +7,7 @@ Pure values and sums for the flow that tells people; the languages of the robots
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -90,6 +90,23 @@ def read_errcode(body: bytes) -> tuple[int | None, str]:
     if not isinstance(found, dict) or type(found.get("errcode")) is not int:
         return None, "answer has no errcode"
     return found["errcode"], str(found.get("errmsg", ""))[:200]
+
+
+def robot_said(
+    status: int, body: bytes, too_fast: Collection[int], wait_s: float
+) -> tuple[bool, str, float]:
+    """(taken, what the robot said, seconds to be silent) of a robot's HTTP answer.
+
+    Only errcode 0 is a yes, whatever the HTTP status; codes in `too_fast` ask for `wait_s`.
+    """
+    code, text = read_errcode(body)
+    if code is None:
+        return False, f"HTTP {status}: {text}", 0.0
+    return (
+        code == 0 and status == 200,
+        f"errcode {code}: {text}",
+        wait_s if code in too_fast else 0.0,
+    )
 
 
 def shown_url(url: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from cloud_core.domain.commands import Imported, ImportRows
+from cloud_core.domain.commands import CheckTables, Imported, ImportRows
 from cloud_core.domain.intake import problem_of
 from cloud_core.domain.master_data import MasterValue, OpeningStock
 from cloud_core.domain.master_kinds import KINDS
@@ -108,15 +108,28 @@ class MasterDoor:
         if read.values:
             command = ImportRows(kind, tuple(read.values), dry_run, actor, source)
             imported = await self._submit(command)
-        refused = [
-            dataclasses.replace(problem, position=read.row_numbers[problem.position])
-            for problem in imported.problems
+        return _report(kind, read, imported, dry_run=dry_run)
+
+    async def check_all(self, reads: Sequence[tuple[str, TableRead]]) -> list[Report]:
+        """A dry run of tables that belong together, what others refer to first."""
+        tables = tuple((kind, tuple(read.values)) for kind, read in reads)
+        found: list[Imported] = await self._submit(CheckTables(tables))
+        return [
+            _report(kind, read, imported, dry_run=True)
+            for (kind, read), imported in zip(reads, found, strict=True)
         ]
-        problems = sorted([*read.problems, *refused], key=lambda row: row.position)
-        return Report(
-            kind, dry_run, imported.created, imported.changed, imported.same, len(problems),
-            tuple(problems),
-        )  # fmt: skip
+
+
+def _report(kind: str, read: TableRead, imported: Imported, *, dry_run: bool) -> Report:
+    refused = [
+        dataclasses.replace(problem, position=read.row_numbers[problem.position])
+        for problem in imported.problems
+    ]
+    problems = sorted([*read.problems, *refused], key=lambda row: row.position)
+    return Report(
+        kind, dry_run, imported.created, imported.changed, imported.same, len(problems),
+        tuple(problems),
+    )  # fmt: skip
 
 
 def import_rows(ws: WorkingSet, command: ImportRows) -> Imported:
@@ -136,6 +149,24 @@ def import_rows(ws: WorkingSet, command: ImportRows) -> Imported:
         ws.appended.append(
             Audit(ws.now_ms, command.actor, command.source, "master.imported", command.kind, counts)
         )
+    return done
+
+
+def check_tables(ws: WorkingSet, command: CheckTables) -> list[Imported]:
+    """What an import of all tables would do; each sees those before it, nothing stays."""
+    connection = ws.fetch.connection
+    done: list[Imported] = []
+    trial = connection.begin_nested()
+    try:
+        for kind, values in command.tables:
+            found = master_rows.compare(connection, kind, values)
+            if kind == "opening_stock":
+                done.append(_stock(ws, found, dry_run=True))
+                continue
+            done.append(Imported(len(found.new), len(found.changed), found.same, found.problems))
+            master_rows.write(connection, kind, found)
+    finally:
+        trial.rollback()
     return done
 
 

@@ -35,13 +35,19 @@ class LedgerPace:
 
 
 class LedgerWatch:
-    """Runs until cancelled."""
+    """Runs until cancelled. `ours`: whether this process keeps the ledger; one of several does."""
 
     def __init__(
-        self, submit: Submit, conservator: Conservator, clock: Clock, pace: LedgerPace | None = None
+        self,
+        submit: Submit,
+        conservator: Conservator,
+        clock: Clock,
+        pace: LedgerPace | None = None,
+        ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._submit, self._conservator, self._clock = submit, conservator, clock
         self._pace = pace or LedgerPace()
+        self._ours = ours
         self._orphans_ms = 0
         self._open = True
 
@@ -76,7 +82,7 @@ class LedgerWatch:
         while True:
             more = False
             try:
-                more = await step()
+                more = self._ours() and await step()
             except Exception as error:
                 code = error.code if isinstance(error, PacklineError) else type(error).__name__
                 _log.info("ledger.round_failed", loop=name, code=code)

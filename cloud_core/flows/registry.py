@@ -17,7 +17,7 @@ from cloud_core.flows.conserve import note_drifts
 from cloud_core.flows.dispatch import draw_commands, settle_shop_call
 from cloud_core.flows.first_in_line import place_behind
 from cloud_core.flows.greet import greet_agent, see_agent
-from cloud_core.flows.import_master import import_rows
+from cloud_core.flows.import_master import check_tables, import_rows
 from cloud_core.flows.notify import settle_notice
 from cloud_core.flows.outside import expire_outside, settle_outside
 from cloud_core.flows.readdress import change_address
@@ -48,6 +48,7 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.Sweep: (sweep, None),
     c.SettleShopCall: (settle_shop_call, None),
     c.ImportRows: (import_rows, None),
+    c.CheckTables: (check_tables, None),
     c.ApplyRules: (apply_rules, None),
     c.ResolveIncident: (resolve_incident, None),
     c.WaiveAgent: (waive_agent, None),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cloud_core.domain.notice import cut_bytes, read_errcode
+from cloud_core.domain.notice import cut_bytes, robot_said
 from cloud_core.ports import HttpPost, Notification, NotifyAnswer, NotifyTarget
 from protocols.errors import Unavailable
 
@@ -30,11 +30,7 @@ def build(notice: Notification, target: NotifyTarget) -> bytes:
 
 def read(status: int, body: bytes) -> NotifyAnswer:
     """What the robot said: only errcode 0 is a yes, whatever the HTTP status."""
-    code, text = read_errcode(body)
-    if code is None:
-        return NotifyAnswer(False, f"HTTP {status}: {text}")
-    wait_s = _TOO_FAST_WAIT_S if code in _TOO_FAST else 0.0
-    return NotifyAnswer(code == 0 and status == 200, f"errcode {code}: {text}", wait_s)
+    return NotifyAnswer(*robot_said(status, body, _TOO_FAST, _TOO_FAST_WAIT_S))
 
 
 class WeComNotifier:

@@ -19,7 +19,7 @@ LEASE_MS = 5_000
 """How long a lease lasts when it is not renewed."""
 SURE_S = 3.5
 """How long a process believes in what it last saw: shorter than a lease, whatever its clock."""
-CHORES = ("!calls", "!ingest", "!notices", "!sweep")
+CHORES = ("!calls", "!ingest", "!ledger", "!notices", "!sweep")
 """What belongs to no site and is still done by one process at a time."""
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _PROCESS = "~"

@@ -166,6 +166,19 @@ def test_a_folder_of_tables_is_imported_in_one_go(terminal: Terminal) -> None:
     assert [row["id"] for row in terminal.json("list", "warehouses")] == ["HZ01", "SZ01"]
 
 
+def test_a_folder_is_checked_against_itself_before_anything_is_there(terminal: Terminal) -> None:
+    samples = importlib.resources.files("virtual_warehouse") / "samples"
+    reports = terminal.json("import", "all", str(samples), "--dry-run")
+    assert all(report["created"] and report["dry_run"] for report in reports)
+    assert not [report for report in reports if report["refused"]]
+    assert terminal.json("list", "skus") == terminal.json("list", "warehouses") == []
+    folder = terminal.folder / "tables"
+    folder.mkdir()
+    (folder / "agents.csv").write_text("代理编码,仓库编码,名称\nhz-a,HZ,一号台\n", encoding="utf-8")
+    refused = terminal.run("import", "all", str(folder), "--dry-run", ok=False)
+    assert "warehouse_unknown" in refused.output
+
+
 def test_imports_dry_runs_reports_and_lists(terminal: Terminal) -> None:
     dry = terminal.json("import", "skus", terminal.file("s.csv", SKUS), "--dry-run")
     assert (dry["created"], dry["dry_run"]) == (2, True)
@@ -230,6 +243,7 @@ def test_an_agents_credential_is_made_once_and_given_to_both_brokers(terminal: T
     assert [(row["id"], row["name"]) for row in terminal.json("agent", "list")] == [
         ("hz-a", "一号台")
     ]
+    assert "最近上报" in terminal.run("agent", "list").output
     assert "warehouse_unknown" in terminal.run(
         "agent", "add", "sz-a", "--warehouse", "SZ", ok=False
     ).output  # fmt: skip

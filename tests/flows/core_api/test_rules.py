@@ -30,7 +30,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 def test_check_apply_show_history_and_rollback(terminal: Terminal) -> None:
     good, other = terminal.file("good.toml", GOOD), terminal.file("other.toml", OTHER)
-    assert "还没有应用过规则" in terminal.run("rules", "show", ok=False).output
+    assert "还没有应用过规则" in terminal.run("rules", "show").output
     assert "没有问题：1 条规则" in terminal.run("rules", "check", good).output
     assert terminal.json("rules", "history") == []
     assert "第 1 版" in terminal.run("rules", "apply", good, "--note", "首次").output
