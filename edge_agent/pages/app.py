@@ -78,6 +78,7 @@ async def _page(
     shown = template.render(
         s=status,
         token=token,
+        digest=assets.digest(),
         pairs=door is not None,
         refresh_s=REFRESH_S,
         tasks_shown=TASKS_SHOWN,
@@ -137,10 +138,11 @@ async def _pair(request: Request, token: str, door: HandheldDoor | None) -> Resp
     code = door.codes.new(time.monotonic_ns() // 1_000_000)
     drawn = io.BytesIO()
     segno.make(f"{door.address}#pair={code}", error="m", micro=False).save(
-        drawn, kind="svg", xmldecl=False, scale=8, border=4, nl=False
+        drawn, kind="svg", xmldecl=False, omitsize=True, border=4, nl=False
     )
     template = assets.environment().get_template("pair.html.j2")
     shown = template.render(
+        digest=assets.digest(),
         qr=drawn.getvalue().decode(),
         shown=f"{code[:4]}-{code[4:]}",
         address=door.address,

@@ -47,6 +47,11 @@ export function tick(now_ms) {
   }
 }
 
+/* Whether the station has a parcel in hand that somebody still works on. */
+export function atWork(view) {
+  return view.task && !["handed_over", "stopped", "rejected"].includes(view.task.state);
+}
+
 /* Which counter the step at hand fills. */
 export function counterOf(view) {
   return view.mode === "pack" ? "verified" : "picked";

@@ -1,6 +1,6 @@
 /* The handheld's page: pair, PIN, then work; every scan goes to the agent, every answer is its own. */
 
-import { STEP_ZH, answerBox, button, clockLine, el, lines, missing, stopNotice, tick } from "./draw.js";
+import { STEP_ZH, answerBox, atWork, button, clockLine, el, lines, missing, stopNotice, tick } from "./draw.js";
 import { Line, Refusal, ask } from "./line.js";
 import { counting, returns, shortPick, typed } from "./sheets.js";
 import { play, silent, wake } from "./tones.js";
@@ -255,7 +255,7 @@ function lostBar() {
 }
 
 function answer() {
-  const idle = { returns: "请扫退货工单", count: "请扫商品" }[tabOf(page.view)] ?? (page.view.task ? "请扫码" : "请扫面单、任务码或装车码");
+  const idle = { returns: "请扫退货工单", count: "请扫商品" }[tabOf(page.view)] ?? (atWork(page.view) ? "请扫码" : "请扫面单、任务码或装车码");
   const box = answerBox(page.answer, idle);
   if (page.answer?.tone === "error") {
     box.addEventListener("click", () => {
@@ -267,7 +267,7 @@ function answer() {
 }
 
 function notice(view) {
-  if (!view.task?.notice) return null;
+  if (!atWork(view) || !view.task.notice) return null;
   return el("section", { class: view.task.red ? "notice red" : "notice" }, el("p", {}, view.task.notice), button("知道了，确认", "wide", () => put({ code: "$$OK" })));
 }
 
@@ -275,7 +275,7 @@ function body(view) {
   const tab = tabOf(view);
   if (tab === "returns") return returns(view, put, { sheet: openSheet, close: closeSheet, typed: typeIn });
   if (tab === "count") return counting(view, put);
-  return view.task && view.task.state !== "handed_over" ? task(view) : waiting(view);
+  return atWork(view) ? task(view) : waiting(view);
 }
 
 function task(view) {
@@ -314,7 +314,7 @@ function waiting(view) {
 
 /* What the station is at decides; a person's choice only between two pieces of work. */
 function tabOf(view) {
-  return { return: "returns", count: "count" }[view.mode] ?? (view.task ? "work" : page.tab);
+  return { return: "returns", count: "count" }[view.mode] ?? (atWork(view) ? "work" : page.tab);
 }
 
 function typeIn() {

@@ -1,6 +1,6 @@
 /* The screen at a bench: its scanner speaks to the agent, this shows and sounds what it answered. */
 
-import { STEP_ZH, answerBox, clockLine, el, lines, stopNotice, tick } from "./draw.js";
+import { STEP_ZH, answerBox, atWork, clockLine, el, lines, stopNotice, tick } from "./draw.js";
 import { play, silent, wake } from "./tones.js";
 
 const SILENT_MS = 4500;
@@ -92,7 +92,7 @@ function stop(task) {
 }
 
 function side(view) {
-  if (!view.task || view.task.state === "handed_over") return el("section", { class: "side" }, el("h2", {}, view.mode === "load" ? `装车 ${view.dock}：逐个扫面单` : `待拣 ${view.waiting.length} 单`), ...view.waiting.map(waiting));
+  if (!atWork(view)) return el("section", { class: "side" }, el("h2", {}, view.mode === "load" ? `装车 ${view.dock}：逐个扫面单` : `待拣 ${view.waiting.length} 单`), ...view.waiting.map(waiting));
   return el(
     "section",
     { class: "side" },
