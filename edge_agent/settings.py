@@ -156,7 +156,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     printers: tuple[PrinterSetting, ...] = ()
     """打印机：`name`、`host`、`port`、`device`、`baud`、`profile`、`template`、`templates`、`spare`。"""
     scanners: tuple[ScannerSetting, ...] = ()
-    """扫描枪：`source`、`path`、`station`、`kind`（serial/hid）、`profile`、`suffix`。Scanners."""
+    """`source`、`path`、`station`、`kind`、`profile`、`baud`、`suffix`、`prefix`。Scanners."""
 
     @property
     def data_path(self) -> Path:

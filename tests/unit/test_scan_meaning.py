@@ -31,7 +31,7 @@ def meant(code: str, *known: str) -> tuple[CodeKind, str]:
     return found.kind, found.ref
 
 
-# --- known numbers first ---------------------------------------------------------------------------
+# --- known numbers first ---------------------------------------------------------------------
 
 
 def test_a_waybill_that_is_a_valid_gtin_is_what_the_journal_knows_it_as() -> None:
@@ -86,7 +86,7 @@ def test_a_pattern_file_that_is_wrong_is_named(
     assert refused.value.field == field
 
 
-# --- GS1 -----------------------------------------------------------------------------------------
+# --- GS1 ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("aim", sorted(scan_gs1.GS1_AIMS))

@@ -143,7 +143,7 @@ def _settings(
     more: Mapping[str, str | int],
 ) -> str:
     """The agent's settings file, as an installer would write it."""
-    values: dict[str, str | int] = {
+    values: dict[str, str | int | bool] = {
         "site": place.site,
         "agent": place.agent,
         "warehouse_name": place.name,
@@ -152,6 +152,7 @@ def _settings(
         "mqtt_password_file": str(folder / "mqtt.password"),
         "page_port": page_port,
         "repeat_ms": REPEAT_MS,
+        "scanner_adopt": False,  # the keyboard of whoever watches the demo is not ours to look at
         **more,
     }
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
