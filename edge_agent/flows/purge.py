@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edge_agent.domain.print_job import MAX_TTL_S
 from edge_agent.flows.bench import Bench
 from edge_agent.flows.blob import KEPT_BYTES_MAX, KEPT_MS
-from edge_agent.journal import age, chunks, inbox, jobs, meta, papers, returns, rows, tasks
+from edge_agent.journal import age, chunks, fences, inbox, jobs, meta, papers, returns, rows, tasks
 from edge_agent.journal.tx import Tx
 from protocols import limits
 from protocols.events import PersonalPurged
@@ -54,7 +54,9 @@ def prune_floor(tx: Tx, at: Bench, *, used_bytes: int, full: bool = False) -> in
     old = age.reached(tx.db, lived_ms - INBOX_DAYS * DAY_MS)
     if gone == 0 and old is not None:
         inbox.prune(tx.db, old.no)
-        tasks.prune(tx.db, old.no)
+        without_task = tasks.prune(tx.db, old.no)
+        if inbox.receipt_settled(tx.db, inbox.Receipt(old.epoch_no, old.seq)):
+            fences.forget(tx.db, without_task)
         returns.prune(tx.db, old.no)
         jobs.prune(tx.db, tx.now.wall_ms - INBOX_DAYS * DAY_MS)
         age.forget(tx.db, old.lived_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge_agent.ports import Connection
 from protocols.messages import Token
 
@@ -22,3 +24,13 @@ def raise_to(db: Connection, shipment: str, fence: Token) -> None:
         WHERE (excluded.epoch, excluded.n) > (fence.epoch, fence.n)""",
         (shipment, fence.core_epoch, fence.n),
     )
+
+
+def forget(db: Connection, shipments: Sequence[str]) -> None:
+    """Drop the fences of shipments whose last task aged out and whose rows the core holds.
+
+    A fence refuses what is older than it. Nothing is delivered so late: the ids of commands, which
+    alone keep a repeated one from being executed twice, are forgotten at the same age. Fences of
+    shipments that never had a task here (a cancel overtook its offer) stay; they are few.
+    """
+    db.executemany("DELETE FROM fence WHERE shipment=?", [(one,) for one in shipments])

@@ -173,8 +173,11 @@ def purge_labels(db: Connection, shipments: Sequence[str]) -> list[str]:
     return had
 
 
-def prune(db: Connection, age_no: int) -> None:
-    """Forget tasks that ended before the mark `age_no` was made, with their lines."""
+def prune(db: Connection, age_no: int) -> list[str]:
+    """Forget tasks that ended before the mark `age_no` was made, with their lines.
+
+    Returns the shipments of which no task is left.
+    """
     ended = (TaskState.HANDED_OVER, TaskState.STOPPED, TaskState.REJECTED)
     gone = db.execute(
         "DELETE FROM task WHERE state IN (?, ?, ?) AND age_no<?"
@@ -183,6 +186,7 @@ def prune(db: Connection, age_no: int) -> None:
     ).fetchall()
     db.executemany(f"DELETE FROM task_line WHERE {_KEY}", gone)  # noqa: S608
     db.executemany(f"DELETE FROM item_serial WHERE {_KEY}", gone)  # noqa: S608
+    return [one for one in sorted({str(row[0]) for row in gone}) if not all_of(db, one)]
 
 
 def add_serial(db: Connection, task: Task, sku: str, serial: str) -> bool:

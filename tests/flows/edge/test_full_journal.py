@@ -11,7 +11,7 @@ from edge_agent.journal import rows, tasks
 from protocols import events
 from protocols.errors import Unavailable
 from protocols.messages import Token
-from tests.support.edge import PRINTED, Floor, grant, hand_over
+from tests.support.edge import PRINTED, Floor, cancel, grant, hand_over
 
 SHIPMENT = "DB2026AAAA-1"
 
@@ -112,3 +112,24 @@ def test_what_the_journal_has_lived_through_ages(floor: Floor) -> None:
         pruned(floor)
         floor.clock.step(3_600_000)
     assert rows.epochs(floor.core.db)[0].base_seq == before - 1  # the newest row always stays
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["the core holds it", "cut off"])
+def test_the_fence_of_a_shipment_long_gone_ages_out_with_its_task(
+    floor: Floor, settled: bool
+) -> None:
+    floor.resynced()
+    floor.tell(grant())
+    hand_over(floor)
+    floor.tell(cancel("DB2026ZZZZ-1", 7))  # overtook an offer that never came
+    pruned(floor)
+    floor.clock.step(3_600_000)
+    if settled:
+        floor.write(lambda tx: rows.set_acked(tx.db, 1, tx.head.last))
+    kept = floor.core.db.execute("SELECT shipment FROM fence").fetchall()
+    assert len(kept) == 2
+    for _ in range(2 * (purge.INBOX_DAYS + 2)):
+        pruned(floor)
+        floor.clock.step(purge.DAY_MS // 2)
+    left = [row[0] for row in floor.core.db.execute("SELECT shipment FROM fence").fetchall()]
+    assert left == (["DB2026ZZZZ-1"] if settled else ["DB2026AAAA-1", "DB2026ZZZZ-1"])
