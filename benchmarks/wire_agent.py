@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import hashlib
 import json
 import sys
 import time
@@ -35,6 +36,7 @@ from edge_agent.link import BrokerAddress, MqttLink
 from protocols.events import PrinterChanged, ScanRefused
 
 EVENTS_A_COMMIT = 100
+STORED_A_COMMIT = 500
 BATCH_MAX = 100
 Row = tuple[str, Struct, str]
 
@@ -130,6 +132,10 @@ async def _serve(agent: Agent, running: asyncio.Task[None]) -> None:
             talk.say(granted=live.floor.read(floor_work.granted_count) - len(done))
         elif order["do"] == "telemetry":
             talk.say(**await _write(agent, "telemetry", list(_telemetry(order["events"]))))
+        elif order["do"] == "store":
+            talk.say(**await _store(agent, "telemetry", list(_varied(order["events"]))))
+        elif order["do"] == "drained":
+            talk.say(**await _drained(agent, "telemetry"))
         elif order["do"] == "paced":
             await _paced(agent, talk, order)
         elif order["do"] == "floor":
@@ -156,6 +162,27 @@ async def _write(agent: Agent, stream: str, rows: Sequence[Row]) -> dict[str, An
         "events": len(rows), "start": start, "written": written, "end": time.monotonic(),
         "batches": live.count.batches - batches, "rewinds": live.count.rewinds - rewinds,
     }  # fmt: skip
+
+
+async def _store(agent: Agent, stream: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Write all rows, 500 a commit, and do not wait for anybody."""
+    live = agent.live
+    journal = live.ports.journals[stream]
+    start = time.monotonic()
+    for first in range(0, len(rows), STORED_A_COMMIT):
+        part = rows[first : first + STORED_A_COMMIT]
+        await journal.write(functools.partial(_append, rows=part))
+    live.wake_upload[stream].set()
+    return {"seconds": time.monotonic() - start, "queued": live.queued(stream),
+            "used_bytes": journal.used_bytes}  # fmt: skip
+
+
+async def _drained(agent: Agent, stream: str) -> dict[str, Any]:
+    """Wait until the core holds every row."""
+    live = agent.live
+    while not live.welcomed or live.queued(stream):
+        await asyncio.sleep(0.005)
+    return {"end": time.monotonic(), "batches": live.count.batches, "rewinds": live.count.rewinds}
 
 
 async def _paced(agent: Agent, talk: Answers, order: dict[str, Any]) -> None:
@@ -190,6 +217,14 @@ def _telemetry(count: int) -> Iterator[Row]:
             yield "scan.refused", ScanRefused("code_unknown", 13, "scanner-1"), f"p-{number % 6}"
         else:
             yield "printer.changed", PrinterChanged("paper", "warn", "paper_low"), ""
+
+
+def _varied(count: int) -> Iterator[Row]:
+    """Rows that compress no better than scans of different shipments: each has 8 random signs."""
+    for number in range(count):
+        sign = hashlib.sha256(str(number).encode()).hexdigest()
+        name = f"DB2026{sign[:8].upper()}-1"
+        yield "scan.refused", ScanRefused("code_unknown", 6 + number % 30, name), f"p-{number % 6}"
 
 
 def _resynced(db: Any, live: Any) -> bool:

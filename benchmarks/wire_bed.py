@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,9 @@ class WireBed:
     agents: Sequence[AgentProcess]
     core_pid: int
     broker_pid: int
+    accounts: Sequence[BrokerAgent] = ()
+    near: int = 0
+    """The port agents connect to."""
 
     def cpu(self) -> Spent:
         """Processor seconds used so far."""
@@ -118,9 +121,17 @@ def available(broker: str) -> bool:
 
 @asynccontextmanager
 async def running(
-    folder: Path, broker: str, agents: int, *, waybills: int = 0
+    folder: Path,
+    broker: str,
+    agents: int,
+    *,
+    waybills: int = 0,
+    through: Callable[[int], Awaitable[int]] | None = None,
 ) -> AsyncIterator[WireBed]:
-    """Start everything and wait until every agent was welcomed and resynchronised."""
+    """Start everything and wait until every agent was welcomed and resynchronised.
+
+    `through` puts something between agents and broker: the broker's port in, the agents' out.
+    """
     names = tuple(f"bench-{number}" for number in range(1, agents + 1))
     access = BrokerAccess(
         secrets.token_urlsafe(32),
@@ -138,10 +149,11 @@ async def running(
     program, url = await serve_core.started(bed)
     processes: list[AgentProcess] = []
     try:
+        near = port if through is None else await through(port)
         for account in access.agents:
-            processes.append(await start_agent(folder / account.agent, account, port))
+            processes.append(await start_agent(folder / account.agent, account, near))
         assert program.pid is not None
-        world = WireBed(bed, url, processes, program.pid, between.pid)
+        world = WireBed(bed, url, processes, program.pid, between.pid, access.agents, near)
         await _until_resynced(world)
         yield world
     finally:

@@ -24,13 +24,14 @@ class LineFaults:
 
     `delay_ms` and up to `jitter_ms` more pass before each piece; `piece_bytes` > 0 chops what is
     written into pieces of 1 to so many bytes; `drop_after_bytes` cuts every connection once, after
-    so many bytes in both directions.
+    so many bytes in both directions. `bytes_per_s` > 0 is how much passes in each direction.
     """
 
     delay_ms: int = 0
     jitter_ms: int = 0
     piece_bytes: int = 0
     drop_after_bytes: int | None = None
+    bytes_per_s: int = 0
 
 
 class Line:
@@ -160,7 +161,7 @@ class Line:
         while data := await reader.read(CHUNK_BYTES):
             for piece in self._pieces(data):
                 await flows.wait()
-                await self._hold_back()
+                await self._hold_back(len(piece))
                 writer.write(piece)
                 await writer.drain()
                 self._count(len(piece), up=up)
@@ -179,9 +180,11 @@ class Line:
             start = end
         return pieces
 
-    async def _hold_back(self) -> None:
+    async def _hold_back(self, size: int) -> None:
         faults = self.faults
         wait_ms = faults.delay_ms + (self._rng.random() * faults.jitter_ms)
+        if faults.bytes_per_s > 0:
+            wait_ms += size * 1000 / faults.bytes_per_s
         if wait_ms > 0:
             await asyncio.sleep(wait_ms / 1000)
 

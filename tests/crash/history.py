@@ -81,7 +81,10 @@ class History:
         if trigger is not None and trigger.hit:
             return False
         self.medium.arm(None)
-        self._compare(core)
+        try:
+            self._compare(core)
+        except (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError) as error:
+            self._broken(f"cannot be read: {error!r}")
         return not self.spoilt
 
     def _compare(self, core: JournalCore) -> None:
