@@ -57,7 +57,9 @@ def wire_of(setting: PrinterSetting, profile: PrinterProfile) -> PrinterWire:
 
     Network and serial ESC/POS printers are opened by python-escpos; every byte is still ours.
     """
-    by_library = profile.language == "escpos"
+    by_library = profile.language == "escpos" and not (setting.device and not setting.baud)
+    if by_library:
+        escpos_devices.load()
     if setting.device and setting.baud:
         opener = escpos_devices.open_serial if by_library else serial_port.open_port
         return serial_port.SerialWire(setting.device, setting.baud, opener)

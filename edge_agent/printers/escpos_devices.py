@@ -36,6 +36,11 @@ def _library(module: str) -> Any:
             logging.getLogger("escpos").setLevel(logging.WARNING)
 
 
+def load() -> None:
+    """Import the library now, so that no deadline of a connection pays for it."""
+    _library("escpos.printer")
+
+
 def open_socket(host: str, port: int, timeout_s: float) -> socket.socket:
     """A connected socket, opened by python-escpos. Raises `OSError`."""
     printer = _library("escpos.printer").Network(host, port, timeout=timeout_s)

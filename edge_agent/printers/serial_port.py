@@ -41,12 +41,21 @@ class SerialWire:
     async def open(self) -> bool:
         """See `ports.PrinterWire.open`."""
         try:
-            self._port = await asyncio.to_thread(self._opener, self._path, self._baud)
+            self._port = await self._opened()
             _wait_for_one(self._port.fileno())
         except (OSError, ValueError, termios.error):
             self.close()
             return False
         return True
+
+    async def _opened(self) -> Any:
+        """Open in a thread; a port that comes after we gave up is closed again."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._opener, self._path, self._baud))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)
+            raise
 
     def is_open(self) -> bool:
         """Whether we hold the port; an unplugged adapter shows at the next read or write."""
@@ -97,3 +106,8 @@ def _wait_for_one(number: int) -> None:
     asked[6][termios.VMIN] = 1
     termios.tcsetattr(number, termios.TCSANOW, asked)
     os.set_blocking(number, False)
+
+
+def _close_late(opening: asyncio.Future[Any]) -> None:
+    if opening.exception() is None:
+        opening.result().close()

@@ -32,7 +32,7 @@ class TcpWire:
         """See `ports.PrinterWire.open`; every address of the name is tried."""
         try:
             if self._opener is not None:
-                self._socket = await asyncio.to_thread(self._opener)
+                self._socket = await _opened(self._opener)
             else:
                 self._socket = await self._connect()
         except OSError:
@@ -107,6 +107,16 @@ class TcpWire:
         return self._socket
 
 
+async def _opened(opener: Opener) -> socket.socket:
+    """Run a blocking opener in a thread; what it brings after we gave up is closed again."""
+    opening = asyncio.ensure_future(asyncio.to_thread(opener))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_late)
+        raise
+
+
 def _tune(sock: socket.socket) -> None:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -116,3 +126,8 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _close_late(opening: asyncio.Future[socket.socket]) -> None:
+    if opening.exception() is None:
+        opening.result().close()

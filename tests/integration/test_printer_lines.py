@@ -1,7 +1,9 @@
 """Every language over every line, and every way a printer can fail in between."""
 
 import asyncio
+import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -297,9 +299,26 @@ async def test_an_unplugged_printer_is_offline_not_an_exception(missing: Any) ->
     assert (outcome.bytes_sent, outcome.error) == (0, "offline")
 
 
+async def test_a_connection_that_comes_too_late_is_closed_again() -> None:
+    """Row 14: one left half open locks a one-client printer until somebody switches it off."""
+    ours, theirs = socket.socketpair()
+    late = threading.Event()
+
+    def opener() -> socket.socket:
+        late.wait(5)
+        return ours
+
+    owner = PrinterOwner(TcpWire("", 0, opener), tspl.PROBE_BYTE, SendTimes(connect_s=0.05))
+    assert (await owner.status()).code == "offline"
+    late.set()
+    assert await asyncio.to_thread(theirs.recv, 1) == b""
+    theirs.close()
+
+
 @ON_ESCPOS
 async def test_python_escpos_opens_the_line_and_every_byte_is_ours(bench: Bench) -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
+    escpos_devices.load()
     opener = partial(escpos_devices.open_socket, bench.paper.host, bench.paper.port, 1.0)
     outcome = await bench.send(bench.owner(TcpWire("", 0, opener)))
     assert outcome.printed

@@ -212,6 +212,7 @@ async def test_two_askers_share_one_owner_and_never_mix(bench: Bench) -> None:
 
 
 async def test_a_second_agent_waits_its_turn_at_a_one_client_printer(bench: Bench) -> None:
+    """Row 14 of the pitfall list."""
     first, second = bench.printer(), bench.printer()
     assert (await bench.send(first)).printed
     assert (await second.status()).code == "no_answer"
