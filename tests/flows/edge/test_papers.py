@@ -105,7 +105,7 @@ def test_a_paper_nobody_wants_any_more_is_given_up(floor: Floor) -> None:
         ("return_ticket", "X" * 65, TICKET, "paper_invalid"),
         ("return_ticket", "X1", replace(TICKET, contact_phone_masked="10000000001"),
          "label_not_masked"),
-        ("slip", "X1", NoticeFields("题", ("电话 13800138000",), "", ""), "label_not_masked"),
+        ("slip", "X1", NoticeFields("题", ("电话 10000000001",), "", ""), "label_not_masked"),
         ("slip", "X1", NoticeFields("题" * 301, (), "", ""), "label_text_long"),
     ],
 )  # fmt: skip
