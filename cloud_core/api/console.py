@@ -191,7 +191,8 @@ def order(
         raise unknown("order_unknown", "order_id", "没有这个订单", "there is no such order")
     here = f"/console/orders/{found['id']}"
     found["trail"], pages = split(here, found["trail"], ("id",), {}, trail, "trail")
-    facts = {"order": found, "pages": pages, "here": here}
+    gifts = doors.after.gifts(found["id"])
+    facts = {"order": found, "pages": pages, "here": here, "gifts": gifts}
     return page(doors, "order", facts, frame_of(request, member, "orders"))
 
 

@@ -84,6 +84,7 @@ class OrderDetail(BaseModel):
     contact: dict[str, Any] | None
     lines: list[dict[str, Any]]
     shipments: list[dict[str, Any]]
+    gifts: list[dict[str, Any]]
     incidents: list[dict[str, Any]]
     trail: list[dict[str, Any]]
 
@@ -421,6 +422,7 @@ ORDER_DETAIL = {
                 "address_masked": "演示路*号*幢*室", "purged_ms": None},
     "lines": [{"line_no": 1, "sku": "SKU-001", "quantity": 2, "price_fen": 6450}],
     "shipments": [SHIPMENT_ROW],
+    "gifts": [],
     "incidents": [],
     "trail": [{"at_ms": 1795226405000, "subject": "DB2026K7M2Q9XA", "change": "created>paid",
                "actor": "channel:demo-shop"}],

@@ -78,6 +78,7 @@ def show_order(order_id: AnyId, doors: TheDoors, _caller: Reader) -> Response:
     if order is None:
         raise unknown("order_unknown", "order_id", "没有这个订单", "there is no such order")
     token = order.pop("track_token")
+    order["gifts"] = doors.after.gifts(order["id"])
     return json_answer({**order, "track_url": f"{doors.limits.public_url}/t/{token}"})
 
 

@@ -26,6 +26,10 @@ PRINTED_ZH = {
     "failed": "工单打印失败", "held": "工单等待打印",
 }  # fmt: skip
 REFUND_ZH = {"": "", "requested": "退款已发起", "done": "退款已受理", "by_hand": "退款须人工处理"}
+GIFT_ZH = {
+    "riding": "随主单发出", "owed": "待补发", "packed": "已打包", "sent": "已发出",
+    "cancelled": "已取消",
+}  # fmt: skip
 SERIALS_MAX = 200
 """Serial numbers of one ticket: more would not fit its message."""
 Wanted = Sequence[tuple[str, int, tuple[str, ...]]]

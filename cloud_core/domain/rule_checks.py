@@ -75,6 +75,9 @@ def _unknown_names(rule: Rule, known: Known) -> list[RuleProblem]:
         "channel": known.channels,
     }  # fmt: skip
     problems = []
+    for sku, _ in rule.then.gifts:
+        if sku not in master.skus:
+            problems.append(_missing(rule.name, "then.gifts", "sku", "商品", sku))
     for part, field, noun, noun_zh in _NAMES:
         value = getattr(getattr(rule, part), field)
         there = exists[noun]

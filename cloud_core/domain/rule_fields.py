@@ -20,6 +20,7 @@ MAX_WORD_CHARS = 64
 MAX_BROADCAST = 10
 MAX_ASK_WAIT_MS = 3_600_000
 MAX_PARCELS = 5
+MAX_GIFTS = 20
 _MAX_NUMBER = 1_000_000_000
 _CHINA = timezone(timedelta(hours=8))
 _SYSTEM = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -177,6 +178,16 @@ def rank_order(value: Any, names: DivisionNames) -> tuple[str, ...]:
     return found
 
 
+def gifts(value: Any, names: DivisionNames) -> tuple[tuple[str, int], ...]:
+    """`{ "CUP-9" = 1 }`: units by SKU, at most 20. Raises `Rejected` `rule_type`, `rule_range`…"""
+    _type(value, dict, '表，如 { "CUP-9" = 1 }', "a table of units by SKU")
+    if not 1 <= len(value) <= MAX_GIFTS:
+        raise bad("rule_list_long", f"应有 1 到 {MAX_GIFTS} 种赠品", f"1 to {MAX_GIFTS} gifts")
+    return tuple(
+        sorted((word(sku, names), whole(1, 99)(units, names)) for sku, units in value.items())
+    )
+
+
 def buckets(value: Any, names: DivisionNames) -> tuple[int, ...]:
     """Days in rising order, at most 20. Raises `Rejected("rule_range")`."""
     _type(value, list, "列表", "a list")
@@ -219,6 +230,8 @@ THEN: Mapping[str, tuple[str, Read]] = {
     "ask_wait_ms": ("ask_wait_ms", whole(10, MAX_ASK_WAIT_MS)),
     "ask_fallback": ("ask_fallback", fallback),
     "split": ("split", yes),
+    "gifts": ("gifts", gifts),
+    "gift_bind": ("gift_bind", yes),
     "stop": ("stop", yes),
 }
 RANKING: Mapping[str, tuple[str, Read]] = {

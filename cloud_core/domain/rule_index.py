@@ -15,7 +15,7 @@ from msgspec import Struct
 from cloud_core.domain.division_names import covers
 from cloud_core.domain.hours import CHINA_OFFSET_MS, minute_of_day
 from cloud_core.domain.policy import DAY_MS
-from cloud_core.domain.rule_values import Rule, RuleSet, When
+from cloud_core.domain.rule_values import Rule, RuleSet, Then, When
 
 MEMORY_MAX = 8_192
 """Remembered places and combinations; a full memory is emptied."""
@@ -52,6 +52,9 @@ class Effects:
     ask_wait_ms: int = 0
     ask_fallback: str = ""
     split: bool | None = None
+    gifts: tuple[tuple[str, int], ...] = ()
+    gift_rule: str = ""
+    gift_bound: bool = True
     scoped: tuple[Rule, ...] = ()
     """Matching rules that speak of certain warehouses only."""
     carriage: int = 0
@@ -65,6 +68,8 @@ class RuleIndex:
         self._rules = rules.rules
         self.asks = any(rule.then.ask_first for rule in rules.rules)
         """Whether any rule asks another system: most sets do not, and need not be matched twice."""
+        self.gives = any(rule.then.gifts for rule in rules.rules)
+        """Whether any rule gives something away."""
         self._by_sku: dict[str, list[int]] = {}
         general = []
         for at, rule in enumerate(rules.rules):
@@ -181,8 +186,20 @@ def merge(rules: Sequence[Rule]) -> Effects:
         ask_wait_ms=asks.ask_wait_ms if asks else 0,
         ask_fallback=asks.ask_fallback if asks else "",
         split=next((then.split for then in thens if then.split is not None), None),
+        gifts=_gifts(thens),
+        gift_rule=next((rule.name for rule in rules if rule.then.gifts), ""),
+        gift_bound=all(then.gift_bind is not False for then in thens if then.gifts),
         scoped=scoped,
     )
+
+
+def _gifts(thens: Sequence[Then]) -> tuple[tuple[str, int], ...]:
+    """What several rules give away together."""
+    units: dict[str, int] = {}
+    for then in thens:
+        for sku, quantity in then.gifts:
+            units[sku] = units.get(sku, 0) + quantity
+    return tuple(sorted(units.items()))
 
 
 def _is_near(when: When, division: str, channel: str) -> bool:

@@ -56,6 +56,10 @@ class Then:
     """What silence means: `accept` goes on, `park` waits for a person."""
     split: bool | None = None
     stop: bool = False
+    gifts: tuple[tuple[str, int], ...] = ()
+    """(SKU, units) that go with the order for nothing, as its gift child."""
+    gift_bind: bool | None = None
+    """Whether the bench must scan the gift before the box closes; None is yes."""
 
 
 @dataclass(frozen=True, slots=True)

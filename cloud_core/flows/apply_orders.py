@@ -18,6 +18,7 @@ from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment,
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
 from cloud_core.flows import warn
 from cloud_core.flows.first_in_line import serve_waiting
+from cloud_core.flows.gifts import add_gift
 from cloud_core.flows.outside import ask_first
 from cloud_core.flows.own import own, settle_order
 from cloud_core.flows.readdress import readdress
@@ -283,6 +284,8 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None
         settle_order(ws, order.id)
         return
     shipment = new_shipment(ws, paid, 1)
+    if shipment is not None:
+        paid = add_gift(ws, paid, shipment)
     if shipment is not None and not ask_first(ws, paid, shipment):
         serve_waiting(ws, (line.sku for line in ws.lines_of(shipment.id)))
         own(ws, shipment, actor=caller.actor)

@@ -17,6 +17,7 @@ from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Shipment, ShopCall
 from cloud_core.flows.changes import READDRESS, settle_changes
 from cloud_core.flows.claim import try_accepted
+from cloud_core.flows.gifts import move_gift
 from cloud_core.flows.grant import grant, void_waybill
 from cloud_core.flows.incident_holds import end_by_bench
 from cloud_core.flows.own import own, release, settle_order, take_back
@@ -190,9 +191,12 @@ def _label(report: Report) -> None:
 
 
 def _parcel_packed(report: Report) -> None:
+    shipment = report.shipment
+    assert shipment is not None
     if current(report):
         pick_rest(report)
         advance(report, "packed")
+        move_gift(report.ws, shipment.order_id, shipment.id, "packed")
         report.ws.milestone(
             report.body.shipment, "packed", "仓库已打包", report.actor, report.at_ms
         )
@@ -230,6 +234,7 @@ def _handed_over(report: Report) -> None:
         report.ws.milestone(
             shipped.id, "handed_over", "包裹已交给快递公司", report.actor, report.at_ms
         )
+        move_gift(report.ws, shipped.order_id, shipped.id, "sent")
         if moving:
             left_with_old_label(report, shipped)
         if stopped:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from cloud_core.domain.decision_record import marks
 from cloud_core.domain.rows import Order, Shipment, Waybill
+from cloud_core.flows.gifts import FLAG, goods_in
 from cloud_core.flows.own import note, settle_order
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec, limits
@@ -57,11 +58,7 @@ def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str
     order = ws.orders.get(shipment.order_id)
     assert order is not None
     info = ws.master.warehouses[shipment.warehouse]
-    gifts = {line.sku for line in ws.lines.get(order.id) or () if line.gift}
-    lines = [
-        _task_line(ws, shipment.warehouse, line.sku, line.quantity, line.sku in gifts)
-        for line in ws.lines_of(shipment.id)
-    ]
+    gift, lines = _task_lines(ws, order, shipment)
     body = Grant(
         shipment.id,
         shipment.token,
@@ -77,6 +74,7 @@ def send_grant(ws: WorkingSet, shipment: Shipment, *, reissue: bool, suffix: str
         shipment.priority,
         _tags(order, shipment),
         reissue,
+        gift,
     )
     command_id = grant_id(shipment) + suffix
     ws.send(command_id, shipment.agent, "grant", codec.encode(body), shipment_id=shipment.id)
@@ -142,6 +140,19 @@ def _used(ws: WorkingSet, waybill: Waybill) -> bool:
         return False
     row = ws.waybills.get(waybill.number)
     return row is None or row.state != "free"
+
+
+def _task_lines(ws: WorkingSet, order: Order, shipment: Shipment) -> tuple[str, list[TaskLine]]:
+    """(number of the gift child to be scanned, the lines); bought and given units are two lines."""
+    number, given = goods_in(ws, order, shipment.id) if order.flags == FLAG else ("", {})
+    gifts = {line.sku for line in ws.lines.get(order.id) or () if line.gift} - given.keys()
+    lines: list[TaskLine] = []
+    for line in ws.lines_of(shipment.id):
+        free = given.get(line.sku, 0)
+        for units, is_gift in ((line.quantity - free, line.sku in gifts), (free, True)):
+            if units > 0:
+                lines.append(_task_line(ws, shipment.warehouse, line.sku, units, is_gift))
+    return number, lines
 
 
 def _task_line(ws: WorkingSet, warehouse: str, sku: str, quantity: int, gift: bool) -> TaskLine:

@@ -15,6 +15,7 @@ from cloud_core.domain.progress import UNGRANTED, order_state, order_stop
 from cloud_core.domain.rows import Hold, Order, Shipment
 from cloud_core.flows import parts
 from cloud_core.flows.breaker_gate import may_take_now, note_trial
+from cloud_core.flows.gifts import FLAG, drop_gift, may_drop
 from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
 from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_given
 from cloud_core.store.working_set import WorkingSet
@@ -53,6 +54,11 @@ def own(
         return _park(ws, shipment, shipment.token, "recovering", shipment.decision)
     kept = taken or _kept(ws, shipment, lines)
     found = _ask(ws, order, shipment, lines, kept, basket, back_to)
+    if not found.parcels and order.flags == FLAG and may_drop(ws, order):
+        if kept:  # for a gift's sake nothing waits: the order goes alone
+            release(ws, shipment, "moved")
+        drop_gift(ws, order, shipment)
+        return own(ws, shipment, actor=actor, claim=claim, back_to=back_to)
     if not found.parcels:
         return _set_aside(ws, shipment, found, kept, lines)
     if kept:

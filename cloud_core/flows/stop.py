@@ -13,6 +13,7 @@ from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Incident, Order, Shipment
 from cloud_core.flows.changes import READDRESS, open_change, settle_changes
+from cloud_core.flows.gifts import cancel_gift
 from cloud_core.flows.keyed import remember, replay
 from cloud_core.flows.own import lift, note, release, send_cancel, settle_order
 from cloud_core.flows.reserve import let_go
@@ -57,6 +58,7 @@ def stop(ws: WorkingSet, order: Order, reason: str, actor: str, source: str = ""
     if order.hold:
         let_go(ws, order)
     settle_order(ws, order.id)
+    cancel_gift(ws, order)
     stopped = ws.orders.get(order.id)
     assert stopped is not None
     if stopped.stop == "requested" and not ws.shipment_ids(order.id):

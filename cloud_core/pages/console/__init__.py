@@ -87,6 +87,7 @@ def _environment() -> Environment:
         ALARM_ZH=wording.ALARM_ZH,
         BREAKER_ZH=breaker_words.STATE_ZH,
         RETURN_ZH=returning.STATE_ZH,
+        GIFT_ZH=returning.GIFT_ZH,
         OUTCOME_ZH=returning.OUTCOME_ZH,
         PRINTED_ZH=returning.PRINTED_ZH,
         REFUND_ZH=returning.REFUND_ZH,
