@@ -29,6 +29,7 @@ from cloud_core.api.errors import unknown
 from cloud_core.api.guard import TheDoors
 from cloud_core.domain.commands import ResolveIncident
 from cloud_core.domain.masking import mask_phone
+from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.rows import Audit
 from cloud_core.domain.urgency import LEFT, LIGHT_ZH, OPEN
 from cloud_core.domain.wording import parked_zh
@@ -221,7 +222,7 @@ def look_up(
 
 @router.post("/search")
 async def search(request: Request, doors: TheDoors, member: Staff, form: Form) -> Response:
-    """Orders by any number, or by the whole phone of the receiver."""
+    """Orders by any number, by the receiver's whole phone, or recent ones by its last digits."""
     q = _clean(form.get("q", ""))[:128]
     return await run_in_threadpool(_found, request, doors, member, q, may_be_phone=True)
 
@@ -235,16 +236,27 @@ def _found(
         if name != rows[0]["id"] and doors.console.details.shipment(name) is not None:
             return go(doors, f"/console/shipments/{name}")
         return go(doors, f"/console/orders/{rows[0]['id']}")
-    is_phone = may_be_phone and not rows and _is_phone(q)
+    is_short = len(q) == _LAST_DIGITS and q.isascii() and q.isdigit()
+    is_phone = may_be_phone and not rows and (is_short or _is_phone(q))
     if is_phone:
-        rows = doors.console.details.with_phone(doors.console.phone_hash(q))
-        now_ms, found = doors.clock.now_ms(), f"{len(rows)} 个订单"
+        details, now_ms = doors.console.details, doors.clock.now_ms()
+        if is_short:
+            digits = doors.console.last_digits_hash(q)
+            rows = details.with_last_digits(digits, now_ms - _LAST_DIGITS_DAYS * DAY_MS)
+        else:
+            rows = details.with_phone(doors.console.phone_hash(q))
+        found = f"{'尾号，' if is_short else ''}{len(rows)} 个订单"
         doors.keys.audit(
             Audit(now_ms, member.actor, member.source, "console.phone_searched", "", found)
         )
-        q = mask_phone(q)
+        q = "*" * _LAST_DIGITS if is_short else mask_phone(q)
     frame = frame_of(request, member, "search", q=q)
     return page(doors, "search", {"rows": rows, "is_phone": is_phone}, frame)
+
+
+_LAST_DIGITS = 4
+_LAST_DIGITS_DAYS = 30
+"""Four digits fit many people: only orders of this many days are shown."""
 
 
 def _is_phone(q: str) -> bool:

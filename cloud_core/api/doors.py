@@ -82,10 +82,12 @@ class Console:
     def __init__(
         self, *, lists: ConsoleViews, details: ConsoleDetails, sessions: SessionRegister,
         pages: ConsolePages, new_name: Callable[[], str], phone_hash: Callable[[str], str],
+        last_digits_hash: Callable[[str], str],
     ) -> None:  # fmt: skip
-        """`new_name` draws 43 URL-safe random characters, `phone_hash` is the look-up's hash."""
+        """`new_name` draws 43 URL-safe random characters, the hashes are those of the look-up."""
         self.lists, self.details, self.sessions = lists, details, sessions
         self.pages, self.new_name, self.phone_hash = pages, new_name, phone_hash
+        self.last_digits_hash = last_digits_hash
         self.sign_in_rates = Rates(SIGN_INS_PER_MIN)
         self.refusal_rates = Rates(REFUSALS_AUDITED_PER_MIN)
 

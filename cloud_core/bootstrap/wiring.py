@@ -251,6 +251,7 @@ def _console(engine: Engine, sealer: Sealer) -> Console:
         pages=console,
         new_name=make_secret,
         phone_hash=sealer.phone_hash,
+        last_digits_hash=sealer.last_digits_hash,
     )
 
 

@@ -24,6 +24,7 @@ class SealedContact:
     phone_masked: str
     address_masked: str
     phone_hash: str
+    last4_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Contact(Struct, frozen=True, gc=False):
     address_masked: str
     phone_hash: str
     purged_ms: int | None = None
+    last4_hash: str = ""
 
 
 class Shipment(Struct, frozen=True, gc=False):

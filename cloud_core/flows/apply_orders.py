@@ -386,5 +386,6 @@ def _write_contact(ws: WorkingSet, order_id: str, incoming: IncomingOrder) -> No
             sealed.address_masked,
             sealed.phone_hash,
             ws.now_ms if over else None,
+            sealed.last4_hash,
         )
     )

@@ -166,6 +166,7 @@ class Ingest:
             phone_masked=receiver.phone_masked,
             address_masked=receiver.detail_masked,
             phone_hash=self._sealer.phone_hash(receiver.phone),
+            last4_hash=self._sealer.last_digits_hash(receiver.phone),
         )
 
 

@@ -99,6 +99,18 @@ class ConsoleDetails:
         with reading(self._engine) as connection:
             return _rows(connection, wanted, PAGE_ROWS)
 
+    def with_last_digits(self, last4_hash: str, since_ms: int) -> list[Json]:
+        """Orders made since then whose phone ends so, newest first; at most a page."""
+        c, contact = t.orders.c, t.contact.c
+        wanted = (
+            select(c.id, c.channel, c.native_id, c.state, c.stop, c.created_ms, c.ship_by_ms)
+            .join(t.contact, contact.order_id == c.id)
+            .where(contact.last4_hash == last4_hash, c.created_ms >= since_ms)
+            .order_by(c.created_ms.desc(), c.id.desc())
+        )
+        with reading(self._engine) as connection:
+            return _rows(connection, wanted, PAGE_ROWS)
+
 
 def _shipments() -> Select[Any]:
     """Shipments with the names of their warehouse and carrier."""

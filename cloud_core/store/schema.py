@@ -114,6 +114,7 @@ contact = Table(
     Column("address_masked", Text, nullable=False, server_default=""),
     Column("phone_hash", String(64), nullable=False, server_default="", index=True),
     Column("purged_ms", _Big),
+    Column("last4_hash", String(64), nullable=False, server_default="", index=True),
 )
 seen_key = Table(  # idempotency: every effect of an outside message stands beside its key (P8)
     "seen_key", metadata,

@@ -75,9 +75,20 @@ async def test_an_order_is_found_by_any_number_and_by_its_phone(
     assert "10000000001" not in phone.text.replace("DB", "")
     by_link = await staff.client.get("/console/search", params={"q": "10000000001"})
     assert ids(by_link.text) == [], "a phone never belongs into an address"
+    digits = await staff.press("/console", "/console/search", q="0001")
+    assert ids(digits.text) == [order_id]
+    assert ids((await staff.press("/console", "/console/search", q="0009")).text) == []
+    assert ids(await staff.see("/console/search?q=0001")) == []
     searched = [row for row in core.rows(t.audit) if row["action"] == "console.phone_searched"]
-    assert [(row["target"], row["detail"]) for row in searched] == [("", "1 个订单")]
-    for q in ("没有", "' OR 1=1 --", "%", "0001", HOSTILE, "\x00x"):
+    assert [row["target"] for row in searched] == [""] * 3
+    said = [row["detail"] for row in searched]
+    assert said == ["1 个订单", "尾号，1 个订单", "尾号，0 个订单"]
+    with core.wired.engine.begin() as connection:
+        old = {"created_ms": NOW_MS - 31 * 24 * HOUR}
+        connection.execute(t.orders.update().values(**old))
+    late = await staff.press("/console", "/console/search", q="0001")
+    assert ids(late.text) == [], "four digits find recent orders only"
+    for q in ("没有", "' OR 1=1 --", "%", HOSTILE, "\x00x"):
         nothing = await staff.press("/console", "/console/search", q=q)
         assert (nothing.status_code, ids(nothing.text)) == (200, []), q
         assert "<script>alert" not in nothing.text
