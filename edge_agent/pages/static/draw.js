@@ -95,9 +95,12 @@ export function stopNotice(stop, confirm) {
   );
 }
 
+const LONG = 18;
+
 export function answerBox(answer, idle) {
   if (!answer) return el("section", { class: "answer idle", role: "status" }, el("p", {}, idle));
-  return el("section", { class: `answer ${answer.light || answer.tone}`, role: answer.tone === "error" ? "alert" : "status" }, el("p", {}, answer.text_zh));
+  const long = answer.text_zh.length > LONG ? " long" : "";
+  return el("section", { class: `answer ${answer.light || answer.tone}${long}`, role: answer.tone === "error" ? "alert" : "status" }, el("p", {}, answer.text_zh));
 }
 
 export const STEP_ZH = { pick: "拣货", pack: "复核", load: "装车", label: "已打包" };
