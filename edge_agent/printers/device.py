@@ -11,17 +11,20 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 from collections.abc import Callable
 from fcntl import ioctl
 from pathlib import Path
 
-from edge_agent.domain.printer_status import READY, PrinterLevel, PrinterStatus
+from edge_agent.domain.printer_status import OFFLINE, READY, PrinterLevel, PrinterStatus
 
 LPGETSTATUS = 0x060B
 SOFT_RESET = 0x5007  # _IO('P', 7) of usblp: forget what is in the printer's buffer
 READ_BYTES = 4_096
 _NOT_ERROR, _SELECTED, _PAPER_EMPTY = 0x08, 0x10, 0x20
 _FULL = (errno.ENOSPC, errno.EAGAIN)
+_ABSENT = (errno.ENODEV, errno.ENXIO)
+_GONE = select.POLLHUP | select.POLLNVAL
 
 
 class DeviceWire:
@@ -43,8 +46,12 @@ class DeviceWire:
         return False
 
     def is_open(self) -> bool:
-        """Whether we hold the device; an unplugged one shows at the next read or write."""
-        return self._number >= 0
+        """False once it was unplugged: the kernel then reports a hang-up."""
+        if self._number < 0:
+            return False
+        looker = select.poll()
+        looker.register(self._number, 0)
+        return not any(event & _GONE for _number, event in looker.poll(0))
 
     def fileno(self) -> int:
         """The device's number; only while open."""
@@ -81,8 +88,8 @@ class DeviceWire:
         try:
             # In a thread: the driver waits up to 5 s for a printer that is not well.
             await asyncio.to_thread(ioctl, self._now(), LPGETSTATUS, status)
-        except OSError:
-            return None
+        except OSError as error:
+            return OFFLINE if error.errno in _ABSENT else None
         return port_status_of(int.from_bytes(status, "little"))
 
     def close(self, *, clean: bool = True) -> None:

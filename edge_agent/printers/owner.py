@@ -143,7 +143,9 @@ class PrinterOwner:
         Old bytes are thrown away before asking.
         """
         told = await self._wire.port_status()
-        if told is not None and told.level is PrinterLevel.ERROR:
+        if told is OFFLINE:
+            self._drop()
+        if told is OFFLINE or (told is not None and told.level is PrinterLevel.ERROR):
             return told
         if self._probe is None:
             return READY

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import struct
 import termios
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any
 from edge_agent.domain.printer_status import PrinterStatus
 
 READ_BYTES = 4_096
+_GONE = select.POLLHUP | select.POLLNVAL
 
 
 def open_port(path: str, baud: int) -> Any:
@@ -58,8 +60,12 @@ class SerialWire:
             raise
 
     def is_open(self) -> bool:
-        """Whether we hold the port; an unplugged adapter shows at the next read or write."""
-        return self._port is not None
+        """False once the adapter was unplugged: the kernel then reports a hang-up."""
+        if self._port is None:
+            return False
+        looker = select.poll()
+        looker.register(self._port.fileno(), 0)
+        return not any(event & _GONE for _number, event in looker.poll(0))
 
     def fileno(self) -> int:
         """The port's number; only while open."""

@@ -1,9 +1,11 @@
 """Every language over every line, and every way a printer can fail in between."""
 
 import asyncio
+import os
 import socket
 import tempfile
 import threading
+import tty
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -287,6 +289,22 @@ async def test_one_program_owns_a_serial_printer(bench: Bench) -> None:
     assert (await second.status()).code == "offline"
     await first.close()
     assert (await second.status()).level is PrinterLevel.OK
+
+
+@pytest.mark.parametrize("serial", [False, True], ids=["usb", "serial"])
+async def test_a_mute_model_that_is_unplugged_is_not_called_ready(serial: bool) -> None:
+    near, far = os.openpty()
+    tty.setraw(far)
+    path = os.ttyname(far)
+    wire: PrinterWire = SerialWire(path, 115_200) if serial else DeviceWire(lambda: path)
+    owner = PrinterOwner(wire, None, FAST)
+    assert (await owner.status()).level is PrinterLevel.OK
+    os.close(near)
+    assert (await owner.status()).code == "offline"
+    outcome = await owner.send(TSPL.data, lambda: True)
+    assert (outcome.bytes_sent, outcome.error) == (0, "offline")
+    await owner.close()
+    os.close(far)
 
 
 @pytest.mark.parametrize("missing", [DeviceWire, partial(SerialWire, baud=9_600)])
