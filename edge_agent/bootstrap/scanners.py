@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Coroutine, Iterable
@@ -123,6 +124,9 @@ class FloorScanners:
         """Begin with what the roster uses; follow it from now on."""
         self._roster.list_(self._listed.values())
         self._agent.scanners.changed = self._follow
+        if any(profile.aim_ids for profile in self._profiles.values()):
+            # Reading GS1 takes a tenth of a second to import: not in the first packer's scan.
+            self._loop.run_in_executor(None, importlib.import_module, "biip")
         if self._adopt or self._roster.used("hid"):
             self._hid = self._hid_reader()
             self._hid.start()

@@ -20,6 +20,7 @@ from edge_agent.domain.scan import ScanEvent, ScanRefused
 from edge_agent.domain.scan_meaning import station_of_card
 from edge_agent.domain.scanner_roster import Present
 from edge_agent.scanners.hid import discovery
+from edge_agent.scanners.hid import reader as reader_module
 from edge_agent.scanners.hid.decoder import HidDecoder, HidRules
 from edge_agent.scanners.hid.reader import HidCalls, HidReader, HidWorld
 from edge_agent.scanners.hid.records import RecordDevice
@@ -331,6 +332,28 @@ def test_ten_thousand_characters_and_lost_events_are_errors_and_the_next_code_is
     scanner.scan("OK1")
     until(lambda: desk.codes == [(port, "OK1")])
     assert desk.refused == ["too_long", "dropped"]
+
+
+def test_a_reader_that_hangs_is_seen_by_the_watchdog(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "TURN_MS", 50)
+    held = threading.Event()
+    desk = Desk(bus, {})
+    world = desk.reader._world
+
+    def hanging(_listed: object) -> list[discovery.Plugged]:
+        held.wait()
+        return []
+
+    desk.reader._world = HidWorld(hanging, world.open, world.clock_ms, rescan_ms=10)
+    assert desk.reader.stuck_ms() == 0, "not started"
+    desk.reader.start()
+    until(lambda: desk.reader.stuck_ms() > 20)
+    held.set()
+    until(lambda: desk.reader.stuck_ms() == 0)
+    desk.reader.stop()
+    assert desk.reader.stuck_ms() == 0, "stopped on purpose"
 
 
 def test_the_beat_goes_on_and_a_fault_of_ours_is_told(bus: Bus) -> None:

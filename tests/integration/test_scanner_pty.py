@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.domain.scan import ScanEvent, ScanRefused
+from edge_agent.domain.scan_framing import FramingRules
 from edge_agent.scanners.serial import SerialPort, SerialScanner
 from virtual_warehouse.scanner import VirtualScanner
 
@@ -104,6 +105,7 @@ def test_a_second_reader_of_the_same_port_gets_nothing(desk: Desk) -> None:
     for _ in range(20):
         desk.hand.scan("ONE")
     until(lambda: len(desk.codes) == 20)
+    until(lambda: other.problem == "busy")
     assert not other.connected
     other.stop()
 
@@ -112,3 +114,23 @@ def test_stopping_is_prompt_and_final(desk: Desk) -> None:
     desk.reader.stop()
     assert not desk.reader.connected
     assert not any(thread.name.startswith("scanner ") for thread in threading.enumerate())
+
+
+def test_a_scanner_that_cannot_send_a_suffix_ends_its_codes_by_being_quiet(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.reader._rules = FramingRules("NONE")
+    desk.reader.start()
+    until(lambda: desk.reader.connected)
+    desk.hand.send(b"SF1040")
+    until(lambda: desk.codes == ["SF1040"])
+    desk.hand.send(b"x" * 2_000)
+    until(lambda: desk.refused == ["too_long"])
+    desk.reader.stop()
+    desk.hand.close()
+
+
+def test_a_reader_thread_that_is_alive_is_never_stuck(desk: Desk) -> None:
+    until(lambda: desk.reader.stuck_ms() == 0)
+    desk.hand.unplug()
+    until(lambda: not desk.reader.connected)
+    assert desk.reader.stuck_ms() == 0, "waiting for the cable is no hanging"

@@ -149,3 +149,29 @@ async def test_pitfall_23_a_misread_with_a_valid_checksum_is_an_error_and_no_rec
         answer = await door(agent).scanned(GUN, misread)
         assert (answer.tone, answer.light) == ("error", "red")
     assert len(floor.events()) == before
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "@SETUPE1",
+        "@FACDEF",
+        "~VSUFCR.",
+        "$$%^5917069990020010F141",
+        ".B030$",
+        "%8001M%",
+        "\x16M\rX.",
+    ],
+)
+async def test_a_scanner_configuration_code_read_as_data_changes_nothing(
+    agent: Agent, code: str
+) -> None:
+    """A vendor's set-up code that the scanner passes on instead of obeying: an error tone."""
+    await agent.adopt_scanner(GUN, "S1")
+    await door(agent).scanned(GUN, "TASK-DB2026AAAA-1")
+    floor: Floor = agent.floor  # type: ignore[attr-defined]
+    before = len(floor.events())
+    assert (await door(agent).scanned(GUN, code)).tone == "error"
+    assert len(floor.events()) == before
+    assert agent.live.scanners.station_of(GUN) == "S1"
+    assert (await door(agent).scanned(GUN, "SKU-A")).code == "picked"
