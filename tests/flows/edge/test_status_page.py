@@ -28,6 +28,7 @@ class FloorDesk:
 
     def __init__(self, floor: Floor) -> None:
         self.floor = floor
+        self.box: dict[str, Any] = {}
 
     async def act(self, act: Any) -> Answer:
         answer: Answer = self.floor.write(lambda tx: act(tx, self.floor.bench))
@@ -46,7 +47,7 @@ class FloorDesk:
         )  # fmt: skip
         live = Live(self.floor.plan, ports)
         live.printer_status = {"label-1": READY}
-        return view.status(live)
+        return {**view.status(live), "box": self.box}
 
 
 @pytest.fixture
@@ -261,3 +262,17 @@ async def test_what_goods_are_called_is_text_and_nothing_else(
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;" in page
+
+
+async def test_safe_mode_a_broken_driver_and_a_wrong_clock_are_said(floor: Floor) -> None:
+    desk = FloorDesk(floor)
+    desk.box = {"drivers": {"printer label-2": "机型文件有误"}, "clock_below_ms": 3_600_000}
+    app = pages.build(desk, ("localhost",), 480)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as browser:
+        page = (await browser.get("/")).text
+        assert "停用 printer label-2：机型文件有误" in page
+        assert "系统时间至少慢 60 分钟" in page
+        desk.box = {"safe_mode": "安全模式: 连续 3 次启动未完成", "drivers": {"scanner a": "x"}}
+        page = (await browser.get("/")).text
+        assert "连续 3 次启动未完成" in page
