@@ -60,7 +60,7 @@ def _others(printers: Any) -> None:
 @click.argument("where")
 @click.option("--baud", type=click.IntRange(0, 921_600), default=0, help="串口波特率")
 @click.option(
-    "--dpi", type=click.Choice(["203", "300", "600"]), help="打印精度；默认 203 或机器自报"
+    "--dpi", type=click.Choice(["180", "203", "300", "600"]), help="打印精度；默认 203 或机器自报"
 )
 @click.option("--write", "file", type=click.Path(dir_okay=False, path_type=Path), help="写到文件")
 def probe_printer(where: str, baud: int, dpi: str | None, file: Path | None) -> None:

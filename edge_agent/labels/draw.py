@@ -53,7 +53,7 @@ class Renderer:
         """Picture of one paper, mode "1", 0 = black; 800 x 1200 for 100 x 150 mm at 203 dpi.
 
         Deterministic. Raises `Rejected` if a person is not masked, a barcode does not fit at
-        3 dots a module, the template is for another kind, or `dpi` is not 203, 300 or 600.
+        3 dots a module, the template is for another kind, or `dpi` is not 180, 203, 300 or 600.
         """
         from PIL import Image, ImageDraw
 
@@ -194,7 +194,8 @@ class _Canvas:
         total = sum(bars) + 2 * code128.QUIET_MODULES
         room = int(box.w * self._dots)
         # A dot is finer at 300 dpi: there a module may have more of them, as wide on paper.
-        module = min(box.max_dots * self._dots // DOTS_PER_MM[203], room // total)
+        most = max(box.max_dots * self._dots // DOTS_PER_MM[203], box.module_dots)
+        module = min(most, room // total)
         if module < box.module_dots and box.or_qr:
             side = min(box.w, box.h)
             self._qr(QrBox(box.x + (box.w - side) / 2, box.y, side, box.text), text)

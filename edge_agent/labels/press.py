@@ -7,6 +7,7 @@ never knows which printer stands behind it.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,8 @@ from protocols.errors import Rejected
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+log = logging.getLogger(__name__)
 
 
 class Framing(Protocol):
@@ -100,6 +103,11 @@ class LabelPress:
                 f"这台打印机没有“{fields.kind}”的模板",
                 "this printer has no template for it",
                 field="kind",
+            )
+        for name, chars in self._renderer.missing(fields).items():
+            # Not the characters themselves: a rare one may be somebody's name.
+            log.warning(
+                "label.glyph_missing kind=%s field=%s count=%d", fields.kind, name, len(chars)
             )
         return self._renderer.render(template, fields, self._dpi)
 

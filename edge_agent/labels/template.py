@@ -19,7 +19,7 @@ from protocols.errors import Rejected
 MIN_MODULE_DOTS = 3
 MAX_BOXES = 200
 MAX_MM = 320.0
-DOTS_PER_MM = {203: 8, 300: 12, 600: 24}
+DOTS_PER_MM = {180: 7, 203: 8, 300: 12, 600: 24}
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _ALIGNS = ("left", "center", "right")
 _VALIGNS = ("top", "middle", "bottom")

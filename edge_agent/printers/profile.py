@@ -20,7 +20,7 @@ STATUS_KINDS = {
     "raw": ("none",),
 }
 """Language -> the status questions a printer of it may answer."""
-RESOLUTIONS = (203, 300, 600)
+RESOLUTIONS = (180, 203, 300, 600)
 TIERS = ("device", "simulated", "manual")
 """How sure we are: tried on the device; on our simulated one; only read in the manual."""
 ENCODINGS = ("z64", "acs", "hex")

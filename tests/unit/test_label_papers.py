@@ -61,11 +61,17 @@ def test_a_print_that_is_too_bad_is_seen_by_the_check() -> None:
     assert any("读不出 TEST0000000001" in line for line in found)
 
 
-@pytest.mark.parametrize("file", FILES, ids=[path.stem for path in FILES])
-def test_every_paper_reads_at_300_dpi(file: Path) -> None:
+AT_300 = [(path, 300) for path in FILES]
+AT_180 = [(path, 180) for path in FILES if path.stem.endswith("-80")]
+
+
+@pytest.mark.parametrize(
+    ("file", "dpi"), AT_300 + AT_180, ids=lambda given: getattr(given, "stem", given)
+)
+def test_every_paper_reads_at_other_resolutions(file: Path, dpi: int) -> None:
     template = labels.read_template(file)
-    image = renderer().render(template, SAMPLES[template.kind], 300)
-    assert image.size[0] == template.width_mm * 12
+    image = renderer().render(template, SAMPLES[template.kind], dpi)
+    assert image.size[0] == template.width_mm * {180: 7, 300: 12}[dpi]
     assert check.codes_of(template, SAMPLES[template.kind]) <= read(image)
 
 
@@ -208,6 +214,14 @@ def test_characters_that_no_font_has_are_known_before_printing() -> None:
     assert renderer().missing(fields(receiver_name_masked="𠮷㐀䶮*")) == {}
     gone = renderer().missing(fields(receiver_name_masked="\U000323af*"))
     assert gone == {"receiver_name_masked": "\U000323af"}
+
+
+def test_a_missing_character_is_logged_without_the_character(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    press().framed(fields(receiver_name_masked="\U000323af*"))
+    assert "label.glyph_missing kind=waybill field=receiver_name_masked count=1" in caplog.text
+    assert "\U000323af" not in caplog.text
 
 
 def test_a_fallback_font_fills_the_gaps_of_the_first(tmp_path: Path) -> None:
