@@ -15,7 +15,6 @@ from edge_agent.pages.guard import count_in, text_in
 from protocols.errors import Rejected
 
 UNITS_MAX = 1_000_000
-SHORT_REASONS = frozenset({"none", "broken", "lost", "wrong"})
 _Fields = Mapping[str, Any]
 
 
@@ -30,7 +29,7 @@ def step_of(act: object) -> Step:
 def _short(act: _Fields) -> Step:
     sku, found = text_in(act, "sku", 64), count_in(act, "found", UNITS_MAX)
     reason = text_in(act, "reason", 16)
-    if reason not in SHORT_REASONS:
+    if reason not in cards.SHORT_REASONS:
         raise Rejected("reason_unknown", "请选缺货原因", "unknown reason", field="reason")
 
     def run(tx: Tx, station: str, _code: str, at: Bench) -> Answer:
