@@ -424,7 +424,8 @@ def _parcel(shipment: Json, article: Mapping[str, str], carriers: Mapping[str, s
     return Parcel(
         shipment_id=shipment["id"],
         state=shipment["state"],
-        stop=shipment["stop"],
+        # For a changed address the bench stops, too; the buyer's parcel is not being cancelled.
+        stop="" if shipment["waiting"] == "readdress" else shipment["stop"],
         carrier=carriers.get(shipment["carrier"], shipment["carrier"]),
         waybill=shipment["waybill"],
         expected_ms=shipment["expected_ms"],
