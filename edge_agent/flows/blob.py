@@ -90,12 +90,14 @@ def _language_of(data: bytes) -> str:
     """The printer language of finished bytes by how they must begin, "" if it is none we know.
 
     ZPL II labels start `^XA` or with a `~` command, TSPL jobs with a set-up word, ESC/POS with an
-    ESC or GS command (the programming manuals of the three).
+    ESC or GS command, CPCL with `! ` and an offset (the programming manuals of the four).
     """
     head = data[:64].lstrip(b"\r\n \xef\xbb\xbf")
     if head.startswith((b"^XA", b"~")):
         return "zpl"
     if head[:1] in (b"\x1b", b"\x1d"):
         return "escpos"
+    if head[:2] == b"! " and head[2:3].isdigit():
+        return "cpcl"
     word = head.split(b" ", 1)[0].split(b"\r", 1)[0].split(b"\n", 1)[0].upper()
     return "tspl" if word in (b"SIZE", b"CLS", b"GAP", b"DIRECTION", b"SPEED", b"DENSITY") else ""

@@ -35,8 +35,9 @@ class Framing(Protocol):
 class LabelPress:
     """One printer's papers. Not thread-safe: it shares the renderer's caches.
 
-    The first template gives the size of the stock. `raw` passes on finished bytes of `language`;
-    `width_dots` is what the print head reaches (0 = not known).
+    The first template gives the size of the stock. `raw` passes on finished bytes of `language`
+    (of any, to a printer that only passes bytes on); `width_dots` is what the print head reaches
+    (0 = not known).
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class LabelPress:
         self._renderer.render(self._stock, SAMPLES[self._stock.kind], self._dpi)
 
     def _passed_on(self, fields: RawFields) -> bytes:
-        if self._raw is None or fields.language != self._language:
+        if self._raw is None or self._language not in (fields.language, "raw"):
             raise Rejected(
                 "print_raw_language",
                 f"打印数据是 {fields.language}, 这台打印机用 {self._language or '别的语言'}",

@@ -162,6 +162,8 @@ def test_a_platforms_bytes_go_only_to_a_printer_of_their_language() -> None:
     assert refused.value.field == "language"
     with pytest.raises(Rejected):
         press().preview_png(ours)
+    cpcl = RawFields("cpcl", b"! 0 200 200 1200 1\r\nPRINT\r\n")
+    assert press("raw").framed(cpcl) == cpcl.data, "a printer that only passes bytes on takes any"
 
 
 def test_a_platforms_picture_is_framed_and_previewed_like_our_own() -> None:

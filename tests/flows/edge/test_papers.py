@@ -189,7 +189,7 @@ def replace_data(chunk: Chunk, data: bytes) -> Chunk:
 @pytest.mark.parametrize(
     ("data", "code"),
     [(b"MZ\x90 not for a printer", "print_raw_language"), (ZPL, ""), (b"SIZE 100 mm", ""),
-     (b"\x1b@hello", "")],
+     (b"\x1b@hello", ""), (b"! 0 200 200 1200 1\r\n", ""), (b"! hello", "print_raw_language")],
 )  # fmt: skip
 def test_raw_bytes_must_begin_as_a_printer_language_does(
     floor: Floor, data: bytes, code: str
