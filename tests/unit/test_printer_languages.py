@@ -1,5 +1,6 @@
 """Every printer language: what leaves is a picture and nothing else; what comes back is judged."""
 
+import importlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from PIL import Image, ImageChops
 
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
 from edge_agent.labels.picture import opened
-from edge_agent.printers import escpos, raw, tspl, zpl
+from edge_agent.printers import escpos, escpos_devices, raw, tspl, zpl
 from edge_agent.printers.device import port_status_of
 from protocols.errors import Rejected
 from tests.support.labels import FIELDS, fields, renderer, template
@@ -164,6 +165,18 @@ def test_golden_bytes_of_tiny_labels() -> None:
     assert escpos.frame(image, 10, 5, echo=False) == (
         b"\x1b@\x1dv0\x00\x02\x00\x02\x00\x80\x00\x00\x40\x1dVB\x00"
     )
+
+
+def test_python_escpos_says_the_same_picture_to_our_reader() -> None:
+    """An encoder that knows nothing of ours: the reader is no mirror of our own mistakes."""
+    escpos_devices.load()
+    dummy = importlib.import_module("escpos.printer").Dummy()
+    image = waybill().crop((0, 0, 576, 600))
+    dummy.image(image, impl="bitImageRaster", fragment_height=128)
+    dummy.cut()
+    paper, *_rest = reader_of("escpos", 8).feed(dummy.output)
+    assert isinstance(paper, Label)
+    assert paper.image.tobytes() == image.tobytes()
 
 
 def test_z64_is_a_fraction_of_hex() -> None:
