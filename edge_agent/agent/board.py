@@ -14,6 +14,7 @@ from edge_agent.domain.answer import Answer
 
 WATCHERS_MAX = 32
 """Open screens and handheld pages together; each costs a task."""
+STATION_WATCHERS_MAX = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,10 @@ class Board:
         for event in self._watching:
             event.set()
 
-    def is_full(self) -> bool:
-        """Whether no further screen may watch."""
-        return len(self._watching) >= WATCHERS_MAX
+    def is_full(self, station: str) -> bool:
+        """Whether no further screen may watch this station."""
+        same = sum(watched == station for watched in self._watching.values())
+        return len(self._watching) >= WATCHERS_MAX or same >= STATION_WATCHERS_MAX
 
     @contextlib.contextmanager
     def watching(self, station: str) -> Iterator[asyncio.Event]:

@@ -97,13 +97,20 @@ class _Page:
         self._one_pin = asyncio.Lock()
 
     async def open(self, request: Request) -> Response:
-        """Where the device stands: `pair`, `pin` or `work`; in `work` this page scans now."""
-        page = _page_id(await guard.fields_of(request))
+        """Where the device stands: `pair`, `pin` or `work`; in `work` this page scans now.
+
+        With `look` it only asks, and another page of the device goes on scanning.
+        """
+        fields = await guard.fields_of(request)
+        page = _page_id(fields)
         held = self._device(request)
         if held is None:
             return JSONResponse({"stage": "pair"})
-        if self._over(held, request):
-            return JSONResponse({"stage": "pin", "station": held.station})
+        if reason := self._over(held, request):
+            said = "" if reason == "none" else _OVER_ZH[reason]
+            return JSONResponse({"stage": "pin", "station": held.station, "said": said})
+        if fields.get("look") is True:
+            return JSONResponse({"stage": "work"})
         return JSONResponse(await self._working(held, page))
 
     async def pair(self, request: Request) -> Response:

@@ -24,7 +24,7 @@ BEAT_S = 1.5
 
 def events(desk: Desk, station: str, over: Callable[[], str]) -> StreamingResponse:
     """The stream of a station, until `over` says why not. Raises `Unavailable("screens_many")`."""
-    if desk.board.is_full():
+    if desk.board.is_full(station):
         raise Unavailable("screens_many", "打开的页面太多", "too many open pages", field="station")
     return StreamingResponse(
         _pushed(desk, station, over), media_type="text/event-stream",

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from edge_agent.flows import handheld as flow
+from edge_agent.journal import handhelds
 from protocols import commands
 from tests.support.browser import Browser, View
 from tests.support.edge import cancel, grant
 from tests.support.handhelds import (
     OPERATOR,
     PIN,
+    RULES,
     Aisle,
     give_text,
     press_key,
@@ -190,6 +193,13 @@ async def test_a_lost_agent_is_said_at_once_and_no_scan_counts_twice(
         assert "与代理断开" not in await view.text()
         await type_code(view, "SKU-A")
         await shows(view, "拣齐")
+        aisle.floor.clock.step(RULES.idle_ms)
+        await shows(view, "太久没有操作")
+        (held,) = aisle.floor.read(handhelds.everyone)
+        aisle.floor.write(lambda tx: flow.unpair(tx, held.id))
+        await type_code(view, OPERATOR)
+        await type_code(view, PIN)
+        await shows(view, "配对这台 PDA")
     assert [body["sku"] for body in aisle.seen("item.picked")] == ["SKU-A", "SKU-B", "SKU-A"]
 
 

@@ -54,6 +54,7 @@ export class Line {
     this.kept = JSON.parse(sessionStorage.getItem("kept") || "[]");
     this.seq = 0;
     this.stream = null;
+    this.active = false;
     this.sending = false;
     setInterval(() => this.look(), 500);
     addEventListener("offline", () => this.lose());
@@ -65,6 +66,7 @@ export class Line {
   begin(seq) {
     this.seq = Math.max(seq, ...this.kept.map((item) => item.seq));
     this.kept = this.kept.filter((item) => item.seq >= seq);
+    this.active = true;
     this.reopen();
     this.send();
   }
@@ -103,7 +105,7 @@ export class Line {
       } catch (error) {
         if (error instanceof Refusal) {
           if (error.code === "session_over" || error.code === "not_paired") {
-            this.on.over(error);
+            this.on.over();
             break;
           }
           this.settle(item);
@@ -149,13 +151,31 @@ export class Line {
     }
   }
 
+  /* Nobody is signed in: nothing is sent and nothing awaited. */
+  stop() {
+    this.active = false;
+    this.close();
+  }
+
   close() {
     clearTimeout(this.again);
     this.stream?.close();
     this.stream = null;
   }
 
+  /* Whether the agent is gone, or only our session is. */
+  async check() {
+    try {
+      const told = await ask("/pda/open", { page: this.page, look: true });
+      if (told.stage === "work") this.reopen();
+      else this.on.over();
+    } catch {
+      this.again = setTimeout(() => this.check(), 1000);
+    }
+  }
+
   reopen() {
+    if (!this.active) return;
     this.close();
     this.heard = performance.now();
     const stream = (this.stream = new EventSource("/pda/events"));
@@ -165,14 +185,13 @@ export class Line {
       this.on.state(JSON.parse(event.data));
     });
     stream.addEventListener("over", () => {
-      this.close();
-      this.on.over(null);
+      this.on.over();
     });
     stream.addEventListener("error", () => {
       if (stream !== this.stream) return;
       this.close();
       this.lose();
-      this.again = setTimeout(() => this.reopen(), 700);
+      this.again = setTimeout(() => this.check(), 700);
     });
   }
 }

@@ -26,7 +26,7 @@ const line = new Line({
   },
   refused: (error, item) => show({ tone: "error", light: "red", code: error.code, text_zh: error.zh }, item),
   state: (view) => (take(view), draw()),
-  over: () => signedOut("请输入 PIN 继续"),
+  over: () => (signedOut(), open()),
 });
 
 function take(view) {
@@ -100,18 +100,12 @@ async function open() {
 function settle(told) {
   line.lost = false;
   page.stage = told.stage;
-  page.said = "";
+  page.said = told.said ?? "";
   page.typed = "";
+  page.operator = "";
   if (told.stage !== "pair") page.station = told.station;
-  if (told.stage === "work") {
-    if (page.kept_by && page.kept_by !== told.operator) line.forget();
-    page.kept_by = told.operator;
-    page.answer = null;
-    take(told.view);
-    line.begin(told.seq);
-  } else {
-    line.close();
-  }
+  if (told.stage === "work") begin(told);
+  else line.stop();
   const code = new URLSearchParams(location.hash.slice(1)).get("pair");
   if (code) {
     history.replaceState(null, "", location.pathname);
@@ -120,6 +114,17 @@ function settle(told) {
   draw();
   for (const held of page.held.splice(0)) scanned(held);
   return null;
+}
+
+/* Scans that somebody else left unconfirmed are not this operator's. */
+function begin(told) {
+  const before = sessionStorage.getItem("by");
+  const dropped = before && before !== told.operator ? line.kept.length : 0;
+  if (dropped) line.forget();
+  sessionStorage.setItem("by", told.operator);
+  take(told.view);
+  page.answer = dropped ? { tone: "error", light: "red", code: "dropped", text_zh: `前一位有 ${dropped} 条扫码未确认，已丢弃：请核对` } : null;
+  line.begin(told.seq);
 }
 
 function fail(error) {
@@ -140,10 +145,9 @@ async function pair(text) {
   }
 }
 
-function signedOut(text) {
-  line.close();
-  page.stage = "pin";
-  page.said = text;
+function signedOut() {
+  line.stop();
+  page.stage = "open";
   page.sheet = null;
   page.view = null;
   page.operator = "";
@@ -350,7 +354,8 @@ async function leave() {
   if (line.kept.length) return say("error", "red", "还有扫码未确认，请等代理恢复再退出");
   try {
     await ask("/pda/sign-out", {});
-    signedOut("");
+    signedOut();
+    await open();
   } catch (error) {
     fail(error);
   }
@@ -361,5 +366,5 @@ new Wedge(field, scanned, broken);
 addEventListener("pointerdown", wake);
 addEventListener("pointerup", (event) => event.target instanceof HTMLInputElement || field.focus({ preventScroll: true }));
 setInterval(() => page.view && tick(nowMs()), 5000);
-addEventListener("hashchange", () => settle({ stage: page.stage, station: page.station, view: page.view, operator: page.kept_by, seq: line.seq }));
+addEventListener("hashchange", () => page.stage === "pair" && open());
 open();

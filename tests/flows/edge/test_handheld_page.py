@@ -86,7 +86,11 @@ async def working(device: Device) -> Device:
 async def test_a_shift_from_pairing_to_the_packed_parcel(device: Device) -> None:
     assert (await device.told("open", page=PAGE))["stage"] == "pair"
     await device.pair()
-    assert (await device.told("open", page=PAGE)) == {"stage": "pin", "station": "PDA-1"}
+    assert (await device.told("open", page=PAGE)) == {
+        "stage": "pin",
+        "station": "PDA-1",
+        "said": "",
+    }
     begun = await device.sign_in()
     assert (begun["stage"], begun["operator"], begun["seq"]) == ("work", OPERATOR, 0)
     device.aisle.floor.tell(grant(print_on="pack"))
@@ -143,9 +147,11 @@ async def test_a_number_used_for_another_code_is_no_success(working: Device) -> 
 
 async def test_a_second_page_takes_over_and_the_first_says_so(working: Device) -> None:
     await working.scan(TASK)
+    assert await working.told("open", page="page-two-5678", look=True) == {"stage": "work"}
+    assert (await working.scan("SKU-B"))["tone"] == "ok", "looking takes nothing over"
     assert (await working.told("open", page="page-two-5678"))["seq"] == 0
     assert (await working.scan("SKU-A"))["code"] == "other_page"
-    assert working.aisle.seen("item.picked") == []
+    assert len(working.aisle.seen("item.picked")) == 1
 
 
 async def test_a_bounced_trigger_is_one_scan_by_the_pages_clock(tmp_path: Path) -> None:
@@ -244,7 +250,8 @@ async def test_a_session_ends_by_idleness_by_its_length_and_by_a_clock_set_back(
             answer = await device.ask("do", code="X", page=PAGE, seq=99, at=1)
             assert answer.json()["code"] == "session_over"
             assert zh in answer.json()["zh"]
-            assert (await device.told("open", page=PAGE))["stage"] == "pin"
+            told = await device.told("open", page=PAGE)
+            assert (told["stage"], zh in told["said"]) == ("pin", True)
             await device.sign_in()
 
 
