@@ -45,8 +45,9 @@ def frame(
     row_bytes = (width + 7) // 8
     raster = defused(_padded(image.tobytes(), row_bytes, width))
     remark = f"REM {job_tag}\r\n" if job_tag else ""
+    # The first line end closes whatever a clone kept of a question it did not understand.
     head = (
-        f"{remark}SIZE {width_mm} mm,{height_mm} mm\r\nGAP {gap_mm} mm,0 mm\r\n"
+        f"\r\n{remark}SIZE {width_mm} mm,{height_mm} mm\r\nGAP {gap_mm} mm,0 mm\r\n"
         f"REFERENCE 0,0\r\nDIRECTION 0\r\nCLS\r\nBITMAP 0,0,{row_bytes},{height},0,"
     )
     return b"".join((head.encode("ascii"), raster, f"\r\nPRINT 1,{copies}\r\n".encode("ascii")))

@@ -12,7 +12,7 @@ from edge_agent.domain.printer_status import PrinterLevel
 from edge_agent.printers import tspl
 from protocols.errors import Rejected
 from tests.support.labels import FIELDS, fields, renderer, template
-from virtual_warehouse.heard import Heard, Label
+from virtual_warehouse.heard import Heard, Label, Nonsense
 from virtual_warehouse.tspl_reader import TsplReader
 
 
@@ -37,9 +37,17 @@ def test_golden_bytes_of_a_tiny_label() -> None:
     image.putpixel((0, 0), 0)
     image.putpixel((9, 1), 0)
     assert tspl.frame(image, 10, 5) == (
-        b"SIZE 10 mm,5 mm\r\nGAP 2 mm,0 mm\r\nREFERENCE 0,0\r\nDIRECTION 0\r\nCLS\r\n"
+        b"\r\nSIZE 10 mm,5 mm\r\nGAP 2 mm,0 mm\r\nREFERENCE 0,0\r\nDIRECTION 0\r\nCLS\r\n"
         b"BITMAP 0,0,2,2,0,\x7f\xff\xff\xbf\r\nPRINT 1,1\r\n"
     ), "0 burns, and the six bits that pad each row stay white"
+
+
+def test_a_clone_that_knows_no_status_question_still_gets_the_whole_label() -> None:
+    image = Image.new("1", (80, 80), 1)
+    heard = TsplReader().feed(b"~HS\x10\x04\x01" + tspl.frame(image, 10, 10))
+    assert [type(item) for item in heard] == [Nonsense, Label]
+    assert isinstance(heard[1], Label)
+    assert heard[1].image.size == (80, 80), "SIZE was not swallowed with the leftovers"
 
 
 hostile = st.text(
