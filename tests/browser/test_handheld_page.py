@@ -145,6 +145,44 @@ async def test_the_first_characters_after_load_are_never_lost(
     assert len(aisle.seen("task.started")) == 1
 
 
+async def test_pitfalls_15_20_21_no_keyboard_pops_up_and_no_pause_cuts_a_code(
+    browser: Browser, aisle: Aisle
+) -> None:
+    """Rows 15, 20 and 21 of the print-and-scan pitfalls, and devices that flag or hide keys."""
+    async with aisle.served() as address:
+        view = await signed_in(browser, aisle, address)
+        field = "document.getElementById('scan')"
+        assert await view.value(f"{field}.inputMode") == "none"
+        assert not await view.value(f"{field}.readOnly")
+        assert await view.value(f"document.activeElement === {field}")
+        await view.value(f"window.focused = 0; {field}.addEventListener('focus', () => focused++)")
+        for key in TASK[:9]:
+            await press_key(view, key)
+        aisle.agent.live.welcomed = True  # the page is drawn anew in the middle of the code
+        await asyncio.sleep(0.4)
+        await type_code(view, TASK[9:])
+        await shows(view, "开始拣货")
+        for key in "SKU-A":  # no key at all: Android says 229, the text comes by itself
+            unknown = {"key": "Unidentified", "windowsVirtualKeyCode": 229}
+            await view.ask("Input.dispatchKeyEvent", type="rawKeyDown", **unknown)
+            await view.ask("Input.insertText", text=key)
+        await press_key(view, "Enter")
+        await shows(view, "1/2")
+        for key in "SKU-B":  # the Alt flag on every key
+            values = {"key": key, "windowsVirtualKeyCode": ord(key), "modifiers": 1}
+            await view.ask("Input.dispatchKeyEvent", type="keyDown", text=key, **values)
+            await view.ask("Input.dispatchKeyEvent", type="keyUp", **values)
+        for code in ("", "SKU-A"):  # and the next code at once behind it
+            await type_code(view, code)
+        await shows(view, "拣齐")
+        assert await view.value("focused") == 0, "nobody takes the focus again while codes come"
+        await press_key(view, "9")
+        await shows(view, "没有收到结束符")
+        assert await tone(view) == "error"
+        assert view.complaints == []
+    assert [body["sku"] for body in aisle.seen("item.picked")] == ["SKU-A", "SKU-B", "SKU-A"]
+
+
 async def test_a_lost_agent_is_said_at_once_and_no_scan_counts_twice(
     browser: Browser, aisle: Aisle, tmp_path: Path
 ) -> None:

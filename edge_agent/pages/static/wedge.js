@@ -4,7 +4,7 @@
    to nothing in particular (the document), or as text given to the field without any key (Android
    says key 229). All three end in one buffer; Enter or Tab ends the code, never a pause. */
 
-const IDLE_MS = 800;
+const IDLE_MS = 1500;
 const CHARS_MAX = 4096;
 const GS = "\u001d";
 
