@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import functools
 import importlib
-import importlib.util
 import logging
+import os
+import stat
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
@@ -65,19 +66,20 @@ def hid_rules(profile: ScannerProfile) -> HidRules:
 
 def open_device(node: str) -> InputDevice:
     """One input node: through python-evdev where it was built and this is a device."""
-    plain = RecordDevice(node)
-    if plain.is_fifo or not _has_evdev():
-        return plain
-    plain.close()
-    from edge_agent.scanners.hid.extension import EvdevDevice
-
-    return EvdevDevice(node)
+    plain = stat.S_ISFIFO(os.stat(node).st_mode)
+    made: InputDevice = RecordDevice(node) if plain else _device_class()(node)
+    return made
 
 
 @functools.cache
-def _has_evdev() -> bool:
-    found = importlib.util.find_spec("evdev") is not None
-    log.info("scanner.reader_chosen evdev=%s", found)
+def _device_class() -> Callable[[str], InputDevice]:
+    """The extension's reader, or ours of the same kernel records where it is not built."""
+    found: Callable[[str], InputDevice] = RecordDevice
+    try:
+        found = importlib.import_module("edge_agent.scanners.hid.extension").EvdevDevice
+    except Exception as error:  # not installed, or built for another machine
+        log.info("scanner.without_extension reason=%s", error)
+    log.info("scanner.reader_chosen reader=%s", found.__name__)
     return found
 
 

@@ -6,8 +6,8 @@ from edge_agent.domain.answer import Answer, done, refuse
 from edge_agent.domain.scan_gs1 import split_aim
 
 TRIAL_CODE = "SCANTEST aZyQ-_/@#"
-"""Letters and signs that other keyboard layouts, Caps Lock and wrong cases turn around; short enough
-for a one-line scanner (95 mm)."""
+"""Letters and signs that other keyboard layouts, Caps Lock and wrong cases turn around; short
+enough for a one-line scanner (95 mm)."""
 _BEGINS = "scantest"
 
 

@@ -204,3 +204,17 @@ async def test_a_profile_that_cannot_be_used_is_named_and_the_others_go_on(hall:
             fields.append(error.field)
     assert fields == ["aim_ids", "suffix"]
     assert list(scanners._listed) == ["/z"]
+
+
+def test_an_extension_that_was_built_for_another_machine_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(name: str) -> Any:
+        raise OSError("wrong ELF class")
+
+    wiring._device_class.cache_clear()
+    monkeypatch.setattr(wiring.importlib, "import_module", broken)
+    with caplog.at_level("INFO"):
+        assert wiring._device_class() is wiring.RecordDevice
+    assert "wrong ELF class" in caplog.text
+    wiring._device_class.cache_clear()
