@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from edge_agent.domain.answer import Answer, done, mind
 from edge_agent.domain.print_job import PrintKey
-from edge_agent.flows import bench, cards, handheld, print_label
+from edge_agent.flows import bench, cards, handheld, print_label, status_ticket
 from edge_agent.flows.bench import Bench
 from edge_agent.journal.tx import Tx
 from protocols.errors import Rejected
@@ -153,7 +153,18 @@ def _close(form: Form) -> Act:
     return run
 
 
+def _status_ticket(form: Form) -> Act:
+    who = _operator(form)
+
+    def run(tx: Tx, at: Bench) -> Answer:
+        status_ticket.print_status(tx, at, operator=who)
+        return done("status_ticket", "状态条打印中")
+
+    return run
+
+
 _ACTS: dict[str, Callable[[Form], Act]] = {
+    "status_ticket": _status_ticket,
     "came_out": _came_out,
     "not_out": _not_out,
     "reprint": _reprint,

@@ -17,7 +17,7 @@ from edge_agent.domain.printer_status import READY, SILENT, SendOutcome
 from edge_agent.flows import bench
 from edge_agent.journal import jobs, stations, tasks
 from protocols import commands
-from tests.support.edge import PRINTED, Floor, cancel, grant, offer
+from tests.support.edge import LABEL, PRINTED, Floor, cancel, grant, offer
 
 SHIPMENT = "DB2026AAAA-1"
 ORIGIN = {"origin": "http://localhost"}
@@ -276,3 +276,23 @@ async def test_safe_mode_a_broken_driver_and_a_wrong_clock_are_said(floor: Floor
         desk.box = {"safe_mode": "安全模式: 连续 3 次启动未完成", "drivers": {"scanner a": "x"}}
         page = (await browser.get("/")).text
         assert "连续 3 次启动未完成" in page
+
+
+async def test_the_status_comes_out_on_paper(floor: Floor, browser: httpx.AsyncClient) -> None:
+    from edge_agent.domain.label import NoticeFields
+    from edge_agent.flows.paper import paper_of
+
+    floor.tell(grant())
+    floor.print_next(PRINTED)
+    shown = await press(browser, "status_ticket")
+    assert "状态条打印中" in shown.text
+    placed = floor.read(lambda db: jobs.next_queued(db, "label-1"))
+    assert placed is not None
+    paper = floor.read(lambda db: paper_of(db, placed.job.key))
+    assert isinstance(paper, NoticeFields)
+    assert paper.title == "状态 sha-1"
+    told = " ".join(paper.lines)
+    assert "待上传" in told
+    assert "granted 1" in told
+    assert LABEL.receiver_name not in told
+    assert floor.print_next(PRINTED)
