@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import queue
 import secrets
 import select
 import subprocess
@@ -22,7 +23,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks import core_bed, http, serve_core, wire_bed
 from benchmarks.figures import Figure, Target
@@ -50,6 +51,7 @@ class Measured:
 
     to_paper_ms: list[float] = field(default_factory=list)
     to_answer_ms: list[float] = field(default_factory=list)
+    to_page_ms: list[float] = field(default_factory=list)
     pss_mib: float = 0.0
     rss_mib: float = 0.0
     start_s: list[float] = field(default_factory=list)
@@ -72,6 +74,8 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
          [percentile(run.to_paper_ms, 99) for run in found], 50, what),
         ("scan to durable answer, p99", "ms",
          [percentile(run.to_answer_ms, 99) for run in found], speed.p99_ms + 10, after),
+        ("scan to the answer in the station's page, p99", "ms",
+         [percentile(run.to_page_ms, 99) for run in found], 100, f"{after}; event received"),
         ("agent memory (PSS)", "MiB", [run.pss_mib for run in found], 60, memory),
         ("agent memory with shared pages counted whole (RSS)", "MiB",
          [run.rss_mib for run in found], None, "as above; what PSS is where no other Python runs"),
@@ -91,6 +95,7 @@ async def _run(folder: Path, shipments: int, seed: int) -> Measured:
         with bench.agent() as agent:
             agent.until_accepted()
             tasks = await asyncio.to_thread(agent.wait_granted, shipments)
+            agent.screen.open()
             await asyncio.to_thread(work, agent, bench.paper, tasks, found)
             found.pss_mib, found.rss_mib = agent.memory_mib("Pss"), agent.memory_mib("Rss")
         for _ in range(STARTS):
@@ -108,6 +113,7 @@ def work(agent: RunningAgent, paper: Paper, tasks: Sequence[str], found: Measure
             answered_ns, tone, said = agent.answer()
             assert tone == "ok", (code, tone, said)
             found.to_answer_ms.append((answered_ns - scanned_ns) / 1e6)
+            found.to_page_ms.append((agent.screen.next() - scanned_ns) / 1e6)
         assert said == "packed", said
         sheet = paper.wait(number)
         found.to_paper_ms.append((sheet.first_ns - scanned_ns) / 1e6)
@@ -118,6 +124,37 @@ def scans_of(shipment: str) -> list[str]:
     """What is scanned for one shipment, from its task card to the last item verified."""
     items = [core_bed.barcode(sku) for sku in (*core_bed.SKUS[:2],) * UNITS]
     return [f"TASK-{shipment}", *items, f"TASK-{shipment}", *items]
+
+
+class Screen:
+    """A station's page as a browser holds it open: when each answer of a scan reached it."""
+
+    def __init__(self, page_port: int) -> None:
+        self._page_port = page_port
+        self._seen: queue.Queue[int] = queue.Queue()
+        self._number = -1
+
+    def open(self) -> None:
+        """Begin to listen; returns with the first state, whose answer does not count."""
+        url = f"http://127.0.0.1:{self._page_port}/station/{STATION}/events"
+        stream = urllib.request.urlopen(url, timeout=30)
+        threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
+        self.next()
+
+    def next(self) -> int:
+        """When the next answer was there, in ns of CLOCK_MONOTONIC. Raises `queue.Empty`."""
+        return self._seen.get(timeout=ANSWER_S)
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            for line in stream:
+                now_ns = time.monotonic_ns()
+                if not line.startswith(b"data: "):
+                    continue
+                number = (json.loads(line[6:]).get("answer") or {}).get("n", self._number)
+                if number != self._number:
+                    self._number = number
+                    self._seen.put(now_ns)
 
 
 class RunningAgent:
@@ -140,6 +177,7 @@ class RunningAgent:
             )  # fmt: skip
         os.close(writing)
         self._over = threading.Event()
+        self.screen = Screen(page_port)
         self._viewer = threading.Thread(target=self._look, daemon=True)
         self._viewer.start()
 

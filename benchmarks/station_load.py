@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -123,7 +124,8 @@ async def _limited(folder: Path, shipments: int, group: Path) -> float:
                 (group / "cgroup.procs").write_text(str(pid))
             agent.until_accepted()
             tasks = await asyncio.to_thread(agent.wait_granted, shipments)
-            with contextlib.suppress(AssertionError, TimeoutError):
+            agent.screen.open()
+            with contextlib.suppress(AssertionError, TimeoutError, queue.Empty):
                 await asyncio.to_thread(station.work, agent, bench.paper, tasks, found)
     return len(found.to_answer_ms)
 
