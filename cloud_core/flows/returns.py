@@ -17,6 +17,7 @@ from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.progress import GONE
 from cloud_core.domain.rows import Order, Shipment
 from cloud_core.flows.keyed import remember, replay
+from cloud_core.flows.notify import tell
 from cloud_core.flows.route import is_reachable
 from cloud_core.store import after_rows
 from cloud_core.store.working_set import WorkingSet
@@ -55,6 +56,8 @@ def open_return(ws: WorkingSet, command: OpenReturn) -> KeyedAnswer:
     )  # fmt: skip
     ws.returns.put(row)
     send_ticket(ws, row)
+    text = f"退货 {row.id}（订单 {order.id}），工单已下发 {agent}：{row.reason or '未写原因'}"
+    tell(ws, "return_announced", warehouse, f"return_announced:{row.id}", "退货待收", text)
     ws.trail(order.id, "return:announced", command.actor, row.id, command.source)
     ws.milestone(sent[-1].id, "return_announced", "退货申请已通过，等待寄回", command.actor)
     return remember(ws, command.keyed, shown(row))

@@ -10,16 +10,18 @@ import pytest
 
 from cloud_core.pages.console import REFRESH_S
 from cloud_core.store import schema as t
+from cloud_core.store import schema_after as a
 from tests.browser.test_tracking_page import PHONE
 from tests.support.browser import Browser, View
-from tests.support.console import order_row, shipment_row
+from tests.support.console import change_row, order_row, return_row, shipment_row
 from tests.support.http_core import NOW_MS, HttpCore
 from tests.support.web import serving
 
 DESK = (1280, 900)
 HOUR = 3_600_000
 PAGES = ("", "/orders", "/shipments", "/parked", "/stock", "/incidents", "/alarms", "/breakers",
-         "/agents", "/orders/DB2026T0000001", "/shipments/DB2026T0000001-1")  # fmt: skip
+         "/returns", "/agents", "/orders/DB2026T0000001",
+         "/shipments/DB2026T0000001-1")  # fmt: skip
 
 
 @pytest.fixture
@@ -31,6 +33,9 @@ async def house(tmp_path: Path) -> AsyncIterator[tuple[HttpCore, str]]:
     for number, due in enumerate((-2, 1, 30)):
         core.insert(t.orders, order_row(number, ship_by_ms=NOW_MS + due * HOUR))
         core.insert(t.shipment, shipment_row(number, ship_by_ms=NOW_MS + due * HOUR))
+    core.insert(a.change_request, change_row(1, level=1))
+    core.insert(a.return_ticket, return_row(1, state="accepted", level=1, due_ms=NOW_MS - HOUR))
+    core.insert(a.return_ticket, return_row(2))
     core.insert(t.incident, {"at_ms": NOW_MS, "kind": "unknown_shipment", "warehouse": "HZ",
                              "shipment_id": "DB2026T0000001-1", "token_epoch": 1,
                              "token_n": 1})  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import Any
 
@@ -75,3 +76,24 @@ def shipment_row(number: int, **changes: Any) -> dict[str, Any]:
     """A row of `shipment` of that order."""
     name = f"DB2026T{number:07d}"
     return {"id": f"{name}-1", "order_id": name, "state": "granted", "warehouse": "HZ", **changes}
+
+
+def change_row(number: int, **changes: Any) -> dict[str, Any]:
+    """A change request of that shipment that no bench has confirmed."""
+    name = f"DB2026T{number:07d}"
+    return {
+        "id": f"address:{name}-1:1.2", "kind": "address", "order_id": name,
+        "shipment_id": f"{name}-1", "warehouse": "HZ", "agent": "hz-1", "state": "waiting",
+        "asked_ms": 1_000, "due_ms": 2_000, "reason": "买家搬家", "actor": "key:k-cs", **changes,
+    }  # fmt: skip
+
+
+def return_row(number: int, **changes: Any) -> dict[str, Any]:
+    """A return of that order."""
+    lines = [{"sku": "SKU-001", "quantity": 2, "price_fen": 6450, "passed": 1}]
+    return {
+        "id": f"RET-T{number:07d}", "order_id": f"DB2026T{number:07d}", "channel": "demo-shop",
+        "native_id": f"SHOP-{number}", "warehouse": "HZ", "agent": "hz-1", "state": "announced",
+        "printed": "printed", "reason": "尺寸不合适", "lines": json.dumps(lines),
+        "inspect_s": 14_400, "created_ms": 1_000 + number, **changes,
+    }  # fmt: skip
