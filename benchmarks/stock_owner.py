@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -278,16 +278,27 @@ def _race(
 
 def _judge(bed: StockBed, sides: list[Side], orders: int) -> tuple[int, int]:
     """(shipments granted under two tokens, labels begun under a right that was not the owner's)."""
-    granted: dict[str, set[Owner]] = {}
-    for shipment, agent, body in bed.rows(_GRANTS):
-        token = _token(msgspec.json.decode(bytes(body))["token"])
-        granted.setdefault(shipment, set()).add((agent, *token))
+    grants = [
+        (shipment, (agent, *_token(msgspec.json.decode(bytes(body))["token"])))
+        for shipment, agent, body in bed.rows(_GRANTS)
+    ]
     owner = {row[0]: (row[1], row[2], row[3]) for row in bed.rows(_OWNERS)}
     assert len(owner) == orders, (len(owner), orders)
-    begun = [one for side in sides for one in side.labels()]
-    stale = sum(1 for shipment, right in begun if owner[shipment] != right)
-    twice = len(begun) - len({shipment for shipment, _ in begun})
     assert bed.drifts() == 0
+    return verdict(grants, owner, [one for side in sides for one in side.labels()])
+
+
+def verdict(
+    grants: Iterable[tuple[str, Owner]],
+    owner: Mapping[str, Owner],
+    begun: Sequence[tuple[str, Owner]],
+) -> tuple[int, int]:
+    """As `_judge`, from (shipment, right) of grants and of labels, and the rights in force."""
+    granted: dict[str, set[Owner]] = {}
+    for shipment, right in grants:
+        granted.setdefault(shipment, set()).add(right)
+    stale = sum(1 for shipment, right in begun if owner.get(shipment) != right)
+    twice = len(begun) - len({shipment for shipment, _ in begun})
     return sum(1 for rights in granted.values() if len(rights) > 1), stale + twice
 
 

@@ -17,7 +17,7 @@ from cloud_core.flows.changes import READDRESS
 from cloud_core.flows.grant import send_grant
 from cloud_core.flows.own import note
 from cloud_core.flows.readdress import SCREEN_ZH
-from cloud_core.flows.record import open_stream
+from cloud_core.flows.record import check_site, open_stream
 from cloud_core.flows.recover import expect_replay
 from cloud_core.flows.returns import reissue_open
 from cloud_core.store.working_set import WorkingSet
@@ -113,10 +113,7 @@ def _check_agent(ws: WorkingSet, agent: str, site: str) -> None:
         raise Rejected(
             "agent_unknown", "没有登记这个代理", "agent is not registered", field="agent"
         )
-    if warehouse.site != site:
-        raise Rejected(
-            "agent_site", "代理不属于这个仓库", "agent belongs to another site", field="site"
-        )
+    check_site(ws, agent, site)
 
 
 def _reachable_before(ws: WorkingSet, state: AgentState) -> bool:

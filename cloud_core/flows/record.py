@@ -94,7 +94,11 @@ def _loaded(rows: Rows[Any], keys: Sequence[Any], found: Mapping[Any, Any]) -> N
 
 
 def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
-    """Store and apply the rows that are new; return what to acknowledge after the commit."""
+    """Store and apply the rows that are new; return what to acknowledge after the commit.
+
+    Raises `Rejected("agent_site")`: an agent speaks for the warehouse it belongs to, no other.
+    """
+    check_site(ws, command.agent, command.site)
     stream = ws.streams.get((command.agent, command.stream, command.epoch))
     if stream is None:  # an older epoch that is replayed: the current one was opened by the hello
         stream = open_stream(ws, command.agent, command.stream, command.epoch, current=False)
@@ -124,6 +128,16 @@ def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
     if ws.recovering:
         note_replayed(ws, command.agent)
     return _ack(ws, stream, rej=refusals)
+
+
+def check_site(ws: WorkingSet, agent: str, site: str) -> None:
+    """A known agent's warehouse is the one it speaks for. Raises `Rejected("agent_site")`."""
+    info = ws.master.agents.get(agent)
+    warehouse = ws.master.warehouses.get(info.warehouse) if info else None
+    if warehouse is not None and warehouse.site != site:
+        raise Rejected(
+            "agent_site", "代理不属于这个仓库", "agent belongs to another site", field="site"
+        )
 
 
 def open_stream(

@@ -18,8 +18,14 @@ def count_shelf(report: Report, sku: str, shelf: int) -> None:
     """Correct the shelf to what was counted; an older count changes nothing.
 
     Where less was found than is promised, somebody gives way in this commit; that may be the very
-    shipment of the report, which is read again.
+    shipment of the report, which is read again. Goods that nobody knows are put aside by name.
     """
+    if sku not in report.ws.master.skus:
+        report.ws.quarantine(
+            f"agent:{report.agent}/floor", "sku_unknown", "counts.sku",
+            f"盘点的商品编码 {sku[:64]} 不存在", f"q{report.event.q}", None,
+        )  # fmt: skip
+        return
     row = report.ws.stock_at(report.warehouse, sku)
     if row is not None and report.at_ms < row.counted_ms:
         return

@@ -22,6 +22,8 @@ from tests.simulation.truth import Fact, Truth, Violation
 
 RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
 BENCH = ("granted", "picking", "packed")
+CLAIM_TTL_MS = 600_000
+"""How long the simulated core lets several warehouses answer (`core_node.POLICY`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,29 @@ class CoreChecker:
         self._trail = news[-1]["id"]
         subjects = sorted({row["subject"] for row in news})
         marks = ",".join("?" * len(subjects))
+        claimed = {row["subject"] for row in news if row["change"] == "claimed"}
         for row in self.rows(f"SELECT * FROM shipment WHERE id IN ({marks})", *subjects):
             self._moves_forward(row)
             self._consistent(row)
+            if row["id"] in claimed:
+                self._claimed_in_time(row["id"])
         self.breaker_law.step(news, now_ms)
+
+    def _claimed_in_time(self, name: str) -> None:
+        """A yes counts while the claim runs, by the clock of the commit, and only once (P4)."""
+        asked, won = (
+            self.rows(
+                "SELECT id, at_ms FROM trail WHERE subject = ? AND change LIKE ? ORDER BY id DESC",
+                name, change,
+            )
+            for change in ("%>claim", "claimed")
+        )  # fmt: skip
+        began = next((row for row in asked if row["id"] < won[0]["id"]), None)
+        if began is None or any(row["id"] > began["id"] for row in won[1:]):
+            raise Violation("P4", f"{name} was won without a claim of its own")
+        late_ms = won[0]["at_ms"] - began["at_ms"] - CLAIM_TTL_MS
+        if late_ms >= 0:
+            raise Violation("P4", f"{name} was won {late_ms} ms after the claim's end")
 
     def _moves_forward(self, row: sqlite3.Row) -> None:
         token = (row["token_epoch"], row["token_n"])

@@ -22,8 +22,10 @@ from cloud_core.domain.policy import Policy
 from cloud_core.domain.rows import Audit
 from cloud_core.flows.deliver import Delivery
 from cloud_core.flows.ledger_watch import LedgerPace
+from cloud_core.flows.outside_desk import OutsideDesk
 from cloud_core.ports import (
     ChannelConfig,
+    ExternalAnswer,
     Notification,
     NotifyAnswer,
     NotifyTarget,
@@ -32,6 +34,7 @@ from cloud_core.ports import (
 from cloud_core.store import backup
 from cloud_core.store.channel_rows import Channel
 from cloud_core.store.engine import open_engine, sqlite_url
+from cloud_core.store.hold_rows import due_checks
 from cloud_core.store.key_file import MasterKeys
 from cloud_core.store.loop_reads import begin_life
 from cloud_core.store.migrate import migrate
@@ -66,6 +69,7 @@ POLICY = Policy(
 LEDGER = LedgerPace(expire_s=600.0, orphans_s=7200.0, check_s=60.0, rest_s=6 * 3600.0)
 JUDGE_S = 1800.0
 NOTICES_S = 1800.0
+DESK_S = 900.0
 _KEY = bytes(range(32))
 KEYS = MasterKeys({"k1": _KEY}, "k1", _KEY)
 BOX = SecretBox(KEYS.keys, KEYS.current)
@@ -101,6 +105,17 @@ class Head:
         return NotifyAnswer(heard, "ok" if heard else "no answer")
 
 
+class Erp:
+    """The system that some orders are asked of first: it says yes, slowly, or nothing at all."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    async def ask(self, rule: str, body: bytes, idempotency_key: str) -> ExternalAnswer:
+        await asyncio.sleep(self._rng.choice((0.2, 5.0, 4_000.0)))
+        return ExternalAnswer("accept" if self._rng.random() > 0.3 else "")
+
+
 class _Still:
     """The clock of the preparation: before the history begins."""
 
@@ -119,6 +134,7 @@ class CoreNode:
         self.crash_point = CrashPoint(Random(f"core-crash-{plan.seed}"))
         self.shop = Shop(Random(f"write-back-{plan.seed}"))
         self.head = Head(Random(f"head-{plan.seed}"))
+        self.erp = Erp(Random(f"erp-{plan.seed}"))
         self.policy = replace(POLICY, ship_within_h=plan.ship_within_h)
         self.started_ms = 0
         self.after_commit: Callable[[], None] = lambda: None
@@ -168,6 +184,7 @@ class CoreNode:
         process.spawn(wired.watch.run())
         process.spawn(wired.judge())
         process.spawn(self._delivery(wired).run())
+        process.spawn(self._desk(wired).run(DESK_S))
         self.started_ms = self.clock.now_ms()
 
     def _delivery(self, wired: Wired) -> Delivery:
@@ -181,6 +198,13 @@ class CoreNode:
             spread=self.rng.random,
             poll_s=NOTICES_S,
         )
+
+    def _desk(self, wired: Wired) -> OutsideDesk:
+        """The product's desk of outside checks, with the other system of the simulation."""
+        return OutsideDesk(
+            lambda *asked: due_checks(wired.engine, *asked), self.erp, wired.committer.submit,
+            self.clock,
+        )  # fmt: skip
 
     def crash(self) -> None:
         """Gone between two instructions; what was committed is there."""

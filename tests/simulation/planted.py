@@ -466,6 +466,7 @@ BANK: dict[str, Planted] = {
     "late_fact_extends": Planted(ledger.late_fact_extends, 4, ("P10",)),
     "sole_holder_ejected": Planted(ledger.sole_holder_ejected, 6, ("P10",)),
     "breaker_not_asked": Planted(ledger.breaker_not_asked, 4, ("P10",)),
+    "late_yes_wins": Planted(ledger.late_yes_wins, 1, ("P4",)),
     "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2")),
 }
 

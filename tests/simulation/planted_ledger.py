@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace as replace_row
 from sqlalchemy import select
 
 from cloud_core.domain import breaker as law
 from cloud_core.domain import checkout, decision
 from cloud_core.domain.hold_commands import Answered, ExpireHolds
-from cloud_core.flows import own, parts, registry, reserve, route, stop, units, victims
+from cloud_core.flows import facts, own, parts, registry, reserve, route, stop, units, victims
+from cloud_core.flows.report import Report
 from cloud_core.store import schema as t
 from cloud_core.store.loading import SqlFetch
 from cloud_core.store.working_set import WorkingSet
@@ -221,6 +223,25 @@ def breaker_not_asked() -> Iterator[None]:
     """Routing does not look at breakers."""
     yes = law.Take("yes", "", "")
     with patch.object(route, "may_take_now", lambda ws, warehouse, *, sole_holder: yes):
+        yield
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def late_yes_wins() -> Iterator[None]:
+    """A yes to a claim counts whenever it comes, until somebody has looked at the clock."""
+    real = facts._FACTS["try.accepted"]
+
+    def accepted(report: Report) -> None:
+        shipment = report.shipment
+        if shipment is not None and shipment.waiting == own.CLAIM and shipment.deadline_ms:
+            open_ms = max(shipment.deadline_ms, report.ws.now_ms + 1)
+            report.shipment = replace_row(shipment, deadline_ms=open_ms)
+        real(report)
+
+    with patch.dict(facts._FACTS, {"try.accepted": accepted}):
         yield
 
 

@@ -37,6 +37,8 @@ POINTS: Final = {
     "breaker_cap": "a breaker stayed closed because too many were open",
     "sole_holder_kept": "an ejected warehouse got what only it could send",
     "split_order": "an order was sent in parts",
+    "claim_won_by_second": "a warehouse that was not the best said yes first and got it",
+    "asked_outside": "another system said yes to an order, or its time was over",
     "parked_and_served": "a shipment waited for a warehouse or for stock and was sent",
 }
 
@@ -65,6 +67,13 @@ _IN_CORE: Final = {
     "breaker_cap": "SELECT 1 FROM trail WHERE change = 'breaker:capped' LIMIT 1",
     "sole_holder_kept": "SELECT 1 FROM shipment WHERE instr(decision, 'sole_holder') > 0 LIMIT 1",
     "split_order": "SELECT 1 FROM trail WHERE change = 'split' LIMIT 1",
+    "claim_won_by_second": (
+        "SELECT 1 FROM trail t JOIN shipment s ON s.id = t.subject"
+        " WHERE t.change = 'claimed' AND instr(s.decision, '\"claim\"') > 0 LIMIT 1"
+    ),
+    "asked_outside": (
+        "SELECT 1 FROM trail WHERE change IN ('outside:accepted', 'outside:fallback') LIMIT 1"
+    ),
     "parked_and_served": (
         "SELECT 1 FROM trail t JOIN shipment s ON s.id = t.subject"
         " WHERE t.change LIKE 'parked:%' AND s.state = 'handed_over' LIMIT 1"

@@ -43,6 +43,11 @@ when = { provinces = ["广东"] }
 then = { prefer_warehouses = ["GZ"] }
 
 [[rules]]
+name = "上海先问 ERP"
+when = { provinces = ["上海"] }
+then = { ask_first = "erp", ask_wait_ms = 1800000, ask_fallback = "accept" }
+
+[[rules]]
 name = "演示店广播抢单"
 when = { channels = ["shop-b"] }
 then = { broadcast = 2, tags = ["抢单"] }

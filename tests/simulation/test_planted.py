@@ -48,6 +48,7 @@ LONG = frozenset(
         "contacts_never_purged",
         "every_warehouse_ejected",
         "expire_confirm_race",
+        "late_yes_wins",
         "outbox_polled_by_last_id",
         "sole_holder_ejected",
     }
