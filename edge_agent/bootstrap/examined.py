@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sqlite3
 from pathlib import Path
 
 from edge_agent import doctor, labels
@@ -18,6 +17,7 @@ from edge_agent.bootstrap.serving import broker_of
 from edge_agent.domain import start
 from edge_agent.journal import inspect
 from edge_agent.settings import Settings
+from protocols.errors import PacklineError
 from protocols.topics import STREAMS
 
 
@@ -64,6 +64,6 @@ def _tls_files(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 def unsent(path: Path) -> tuple[int, int]:
     """(rows the core does not hold, wall ms of the oldest); (0, 0) for a file nobody can read."""
-    with contextlib.suppress(sqlite3.Error):  # its own check says what is wrong with it
+    with contextlib.suppress(PacklineError):  # its own check says what is wrong with it
         return inspect.unsent(path)
     return 0, 0

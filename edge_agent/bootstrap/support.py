@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sqlite3
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
@@ -58,7 +57,7 @@ def _part(read: Callable[[], Any]) -> Any:
         return read()
     except PacklineError as error:
         return {"missing": error.code}
-    except (OSError, sqlite3.Error, ValueError) as error:
+    except (OSError, ValueError) as error:
         return {"missing": type(error).__name__}
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import click
 
 from edge_agent.cli.root import checked, give_up, root
-from protocols.errors import Corrupt, PacklineError
+from protocols.errors import PacklineError
 from protocols.topics import STREAMS
 
 
@@ -73,8 +72,6 @@ def journal_verify(config: str | None, stream: str, as_json: bool) -> None:
             found = inspect.verify(path, settings.agent, name)
         except PacklineError as error:
             give_up(error)
-        except sqlite3.Error as error:
-            _unreadable(path, error)
         for one in found:
             well = well and not one.broken_at
             shown = {"stream": name, "epoch": one.epoch, "first": one.first, "last": one.last,
@@ -102,8 +99,6 @@ def journal_export(config: str | None, stream: str, form: str, since: int, out: 
             written = _write(file, form, inspect.exported(path, since))
     except PacklineError as error:
         give_up(error)
-    except sqlite3.Error as error:
-        _unreadable(path, error)
     if out != "-":
         click.echo(f"已导出 {written} 条到 {out}")
 
@@ -136,12 +131,3 @@ def _opened(out: str) -> Iterator[TextIO]:
         return
     with Path(out).open("w", encoding="utf-8", newline="") as file:
         yield file
-
-
-def _unreadable(path: Path, error: sqlite3.Error) -> NoReturn:
-    give_up(
-        Corrupt(
-            "journal_unreadable", f"读不了 {path}：{error}；启动代理会自动抢救",
-            f"cannot read {path}: {error}", field="data_dir",
-        )
-    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from edge_agent.cli.root import checked, give_up, root
-from protocols.errors import Corrupt, PacklineError
+from protocols.errors import PacklineError
 
 LEVEL_ZH = {"ok": "正常", "warn": "注意", "error": "故障", "unknown": "无应答"}
 
@@ -31,9 +30,6 @@ def status(config: str | None, as_json: bool) -> None:
             shown = {"running": bootstrap.is_running(settings.data_path), **inspect.overview(path)}
         except PacklineError as error:
             give_up(error)
-        except sqlite3.Error as error:
-            zh = f"读不了 {path}：{error}；启动代理会自动抢救"
-            give_up(Corrupt("journal_unreadable", zh, str(error), field="data_dir"))
     else:
         shown = {"running": True, **shown}
     if as_json:

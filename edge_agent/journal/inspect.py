@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import msgspec
 from edge_agent.journal import jobs, rows, tasks
 from edge_agent.ports import Connection
 from protocols import chain
-from protocols.errors import Unavailable
+from protocols.errors import Corrupt, Unavailable
 
 SHOWN_MAX = 100_000
 
@@ -30,18 +31,32 @@ def open_file(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
 
 
-def newest_rows(path: Path, count: int) -> Iterator[dict[str, Any]]:
-    """The newest rows of a stream, newest first, decoded (1..100,000)."""
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only look.
+
+    Raises `Unavailable("journal_missing")`, `Corrupt("journal_unreadable")`.
+    """
     db = open_file(path)
     try:
+        yield db
+    except sqlite3.Error as error:
+        zh = f"读不了 {path}：{error}；启动代理会自动抢救"
+        en = f"cannot read {path}: {error}"
+        raise Corrupt("journal_unreadable", zh, en, field="data_dir") from error
+    finally:
+        db.close()
+
+
+def newest_rows(path: Path, count: int) -> Iterator[dict[str, Any]]:
+    """The newest rows of a stream, newest first, decoded (1..100,000)."""
+    with reading(path) as db:
         for epoch, seq, row, wall_ms in rows.newest(db, min(count, SHOWN_MAX)):
             event = msgspec.json.decode(row)
             yield {
                 "epoch": epoch, "seq": seq, "type": event["t"], "wall_ms": wall_ms,
                 "station": event.get("s", ""), "body": event["d"],
             }  # fmt: skip
-    finally:
-        db.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +74,10 @@ class Chain:
 def verify(path: Path, agent: str, stream: str) -> list[Chain]:
     """Every epoch's hash chain computed anew, from its genesis or the newest row that aged out.
 
-    Raises `Unavailable("journal_missing")`, `sqlite3.Error` for a file that cannot be read.
+    Raises as `reading` does.
     """
-    db = open_file(path)
-    try:
+    with reading(path) as db:
         return [_chain(db, epoch, agent, stream) for epoch in rows.epochs(db)]
-    finally:
-        db.close()
 
 
 def _chain(db: sqlite3.Connection, epoch: rows.Epoch, agent: str, stream: str) -> Chain:
@@ -91,8 +103,7 @@ def exported(path: Path, since: int = 0) -> Iterator[dict[str, Any]]:
     """
     import sqlite_utils
 
-    db = open_file(path)
-    try:
+    with reading(path) as db:
         found = sqlite_utils.Database(db).query(
             """SELECT e.id AS epoch, r.seq, r.wall_ms, r.row, r.hash FROM row r
             JOIN epoch e ON e.no=r.epoch_no WHERE r.seq>=? ORDER BY r.epoch_no, r.seq""",
@@ -106,39 +117,28 @@ def exported(path: Path, since: int = 0) -> Iterator[dict[str, Any]]:
                 "boot": event.get("b", 0), "station": event.get("s", ""),
                 "origin": event.get("o"), "body": event["d"], "hash": bytes(one["hash"]).hex(),
             }  # fmt: skip
-    finally:
-        db.close()
 
 
 def tables(path: Path) -> dict[str, int]:
     """Table -> number of rows."""
     import sqlite_utils
 
-    db = open_file(path)
-    try:
+    with reading(path) as db:
         found = sqlite_utils.Database(db)
         return {name: found[name].count for name in sorted(found.table_names())}
-    finally:
-        db.close()
 
 
 def overview(path: Path) -> dict[str, Any]:
     """Epochs, tasks and jobs of a floor journal."""
-    db = open_file(path)
-    try:
+    with reading(path) as db:
         return {"epochs": _epochs(db), "tasks": tasks.counts(db), "jobs": jobs.counts(db)}
-    finally:
-        db.close()
 
 
 def unsent(path: Path) -> tuple[int, int]:
-    """(rows the core does not hold, wall ms of the oldest of them or 0). Raises `sqlite3.Error`."""
-    db = open_file(path)
-    try:
+    """(rows the core does not hold, wall ms of the oldest of them or 0)."""
+    with reading(path) as db:
         waiting = sum(max(0, e.last - max(e.acked, e.carried, e.base_seq)) for e in rows.epochs(db))
         return waiting, rows.oldest_unacked_ms(db) if waiting else 0
-    finally:
-        db.close()
 
 
 def _epochs(db: Connection) -> list[dict[str, Any]]:
