@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GONE_MS = 10_000
+"""How long what we sent may stay unconfirmed before a connection is given up."""
+
 
 async def show_page(settings: Settings, agent: Agent) -> None:
     """Serve the status page and, if it is wanted, the handhelds' page beside it."""
@@ -86,14 +89,14 @@ async def _serve(
     import uvicorn
 
     config = uvicorn.Config(
-        build(), host=host, port=port, log_config=None, lifespan="off",
+        build(), log_config=None, lifespan="off",
         loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,
         timeout_keep_alive=5, timeout_graceful_shutdown=1,
         ssl_certfile=keys[0] or None, ssl_keyfile=keys[1] or None,
     )  # fmt: skip
     server = _quiet_server(config)
     try:
-        await server.serve()
+        await server.serve(sockets=[listener(host, port)])
     except (OSError, SystemExit) as error:
         log.error("page.not_opened host=%s port=%d reason=%s", host, port, error)
     except asyncio.CancelledError:
@@ -101,6 +104,20 @@ async def _serve(
         leaving()
         await server.shutdown()
         raise
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections end soon after the other side is gone without a word.
+
+    A handheld that leaves the Wi-Fi would otherwise hold its place for a quarter of an hour
+    (tcp(7), TCP_USER_TIMEOUT; accepted sockets inherit it). Without TCP_NODELAY, which asyncio sets
+    only on sockets that it opens itself, an answer takes 40 ms longer.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.create_server((host, port), family=family)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return opened
 
 
 def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:
