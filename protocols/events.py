@@ -194,7 +194,8 @@ class PutBack(Struct, frozen=True):
 class TaskStopped(Struct, frozen=True, omit_defaults=True):
     """`task.stopped`: the bench confirmed a cancel; picked units are back on the shelf.
 
-    `label` is `none` (never printed), `pulled` (taken off and torn up) or `unknown`.
+    `label` is `none` (never printed), `pulled` (taken off and torn up) or `unknown`. `reason` is
+    the cancel's, for a core that has forgotten why it asked.
     """
 
     shipment: Id
@@ -203,6 +204,7 @@ class TaskStopped(Struct, frozen=True, omit_defaults=True):
     put_back: Annotated[list[PutBack], Meta(max_length=limits.LINES_MAX)] = []
     label: Id = "none"
     operator: Text = ""
+    reason: Annotated[str, Meta(max_length=32)] = ""
 
 
 class StockCounted(Struct, frozen=True, omit_defaults=True):

@@ -268,11 +268,7 @@ def _task_stopped(report: Report) -> None:
             if owner:
                 count_line(report, back.sku, picked=-units)
     if current(report) and shipment.state in ON_THE_BENCH:
-        # The bench only stops when it was told to: this core has forgotten the cancel.
-        order = report.ws.orders.get(shipment.order_id)
-        assert order is not None
-        report.ws.orders.put(replace(order, stop="requested", version=order.version + 1))
-        shipment = report.put("stopping", stop="stopping", token_n=shipment.token_n + 1)
+        shipment = _stopped_unasked(report, shipment)
     if not owner:
         end_by_bench(report.ws, report, "released")
     if shipment.stop != "stopping" or shipment.agent != report.agent:
@@ -290,6 +286,24 @@ def _task_stopped(report: Report) -> None:
     void_waybill(report.ws, shipment)
     report.put("cancelled", stop="cancelled", parked_ms=report.ws.now_ms)
     settle_order(report.ws, shipment.order_id)
+
+
+def _stopped_unasked(report: Report, shipment: Shipment) -> Shipment:
+    """The bench only stops when it was told to: this core has forgotten that it did.
+
+    A forgotten address is not here any more: the shipment goes out again, people are told.
+    """
+    fence = shipment.token_n + 1
+    if report.body.reason == "address_changed":
+        report.ws.alarm(
+            "address_changed", shipment.id,
+            f"发货单 {shipment.id} 在恢复之前改过收货地址，新地址已丢失，请核对并重新修改",
+        )  # fmt: skip
+        return report.put("stopping", stop="stopping", waiting=READDRESS, token_n=fence)
+    order = report.ws.orders.get(shipment.order_id)
+    assert order is not None
+    report.ws.orders.put(replace(order, stop="requested", version=order.version + 1))
+    return report.put("stopping", stop="stopping", token_n=fence)
 
 
 def _stock_counted(report: Report) -> None:

@@ -7,6 +7,7 @@ a PDA calls `inspect` at once. The last verdict closes the return in the same co
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -27,10 +28,10 @@ from protocols.commands import OfferLine
 from protocols.errors import Rejected
 
 PAPER = "return_ticket"
-PREFIX = "RET-"
 MODE = "return"
 """`Station.mode` while a return is inspected; `shipment` is its ticket, `wants` the item's SKU."""
 BOARD_MAX = 200
+_TICKET = re.compile(r"RET-[0-9A-Z]{8,32}")
 _Reply = tuple[Station, Answer]
 
 
@@ -177,8 +178,8 @@ def shown(ticket: Ticket, now_ms: int) -> dict[str, Any]:
 
 def known(db: Connection, code: str, station: Station) -> list[Known]:
     """A ticket's barcode, or an item of the ticket in hand."""
-    if code.startswith(PREFIX):
-        return [Known(CodeKind.RETURN, code)] if returns.get(db, code) is not None else []
+    if _TICKET.fullmatch(code):  # also one of another bench: the answer says so
+        return [Known(CodeKind.RETURN, code)]
     ticket = returns.get(db, station.shipment) if station.mode == MODE else None
     sku = rules.find(ticket, code)[0] if ticket is not None else ""
     # The code itself goes on: a serial number names the unit, not only its SKU.
@@ -187,7 +188,7 @@ def known(db: Connection, code: str, station: Station) -> list[Known]:
 
 def scanned(tx: Tx, station: Station, code: str, at: Bench) -> _Reply:
     """What `known` found: a ticket or an item of the one in hand. Raises `Rejected`."""
-    if code.startswith(PREFIX):
+    if _TICKET.fullmatch(code):
         return _ticket_scanned(tx, station, code, at)
     return _item_scanned(tx, station, code)
 
@@ -262,7 +263,12 @@ def _units(ticket: Ticket) -> list[OfferLine]:
 def _needed(tx: Tx, ticket_id: str) -> Ticket:
     ticket = returns.get(tx.db, ticket_id)
     if ticket is None:
-        raise Rejected("return_unknown", "本机没有这张退货工单", "no such return", field="ticket")
+        raise Rejected(
+            "return_unknown",
+            "本机没有这张退货工单, 请到打印它的工位",
+            "no such return",
+            field="ticket",
+        )
     return ticket
 
 

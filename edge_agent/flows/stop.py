@@ -33,7 +33,9 @@ def cancel(tx: Tx, body: Cancel) -> None:
         return
     if not older or older[-1].state in (TaskState.STOPPED, TaskState.REJECTED):
         token = older[-1].token if older else _before(body.fence)
-        stopped = TaskStopped(shipment=body.shipment, token=token, fence=body.fence)
+        stopped = TaskStopped(
+            shipment=body.shipment, token=token, fence=body.fence, reason=body.reason
+        )
         tx.append("task.stopped", stopped)
 
 
@@ -77,6 +79,7 @@ def confirm(tx: Tx, task: Task, operator: str) -> Task:
         put_back=[PutBack(sku, units) for sku, units in tasks_domain.put_back(task).items()],
         label=label,
         operator=operator,
+        reason=task.stop_reason[:32],
     )
     tasks.save(tx.db, stopped, changed_ms=tx.now.wall_ms)
     tx.append("task.stopped", body, station=task.station)

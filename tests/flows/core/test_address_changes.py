@@ -168,3 +168,13 @@ def test_the_handling_time_is_kept(bench: CoreBench) -> None:
     )
     bench.report("hz-a", ("parcel.handed_over", body))
     assert shipment(bench, "1")["handling_ms"] == 184_000
+
+
+def test_a_core_that_forgot_why_the_bench_stopped_does_not_cancel_the_order(
+    bench: CoreBench,
+) -> None:
+    old = accepted(bench, "1")
+    told = e.TaskStopped(ID, token_of(old), Token(1, 2), reason="address_changed")
+    bench.report("hz-a", ("task.stopped", told))
+    assert (shipment(bench, "1")["state"], bench.one("SELECT stop FROM orders")) == ("offered", "")
+    assert bench.one("SELECT kind FROM alarm WHERE closed_ms IS NULL") == "address_changed"

@@ -94,7 +94,7 @@ def test_an_untouched_task_stops_by_itself_and_says_so(floor: Floor) -> None:
     floor.tell(cancel())
     assert floor.state(SHIPMENT) == "stopped"
     assert floor.bodies("task.stopped") == [
-        {"shipment": SHIPMENT, "token": [1, 1], "fence": [1, 2]}
+        {"shipment": SHIPMENT, "token": [1, 1], "fence": [1, 2], "reason": "refund"}
     ]
 
 
