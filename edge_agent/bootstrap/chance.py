@@ -9,8 +9,17 @@ from pathlib import Path
 
 from edge_agent.domain.moment import Now
 
-RELEASED_MS = 1_795_305_600_000
-"""When this version was made (2026-11-22T00:00Z): no clock that stands before it is right."""
+NEVER_BEFORE_MS = 1_735_689_600_000
+"""2025-01-01T00:00Z: no version of this program is older, no clock before it was ever set."""
+
+
+def built_ms() -> int:
+    """When this program came onto this machine: its own file's time, never before 2025."""
+    try:
+        found = int(Path(__file__).stat().st_mtime * 1000)
+    except OSError:
+        found = 0
+    return max(NEVER_BEFORE_MS, found)
 
 
 class SystemClock:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from edge_agent.bootstrap.chance import RELEASED_MS, SystemIds
+from edge_agent.bootstrap.chance import SystemIds, built_ms
 from edge_agent.domain.moment import ClockFloor, Now, first_floor
 from edge_agent.journal import clock, salvage
 from edge_agent.journal.core import JournalCore, Room
@@ -161,9 +161,7 @@ def clock_floor(settings: Settings, raw: Now) -> ClockFloor:
                 with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
                     core_ms = max(core_ms, clock.core_ms(db))
                     event_ms = max(event_ms, clock.newest_event_ms(db))
-    return first_floor(
-        built_ms=RELEASED_MS, core_ms=core_ms, event_ms=event_ms, mono_ms=raw.mono_ms
-    )
+    return first_floor(built_ms=built_ms(), core_ms=core_ms, event_ms=event_ms, mono_ms=raw.mono_ms)
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> Unavailable:

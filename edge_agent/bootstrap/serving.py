@@ -18,7 +18,7 @@ from edge_agent.agent.clock import FlooredClock
 from edge_agent.agent.parts import Ports
 from edge_agent.bootstrap import starts
 from edge_agent.bootstrap.box import Box
-from edge_agent.bootstrap.chance import RELEASED_MS, SystemClock, SystemIds, boot_id
+from edge_agent.bootstrap.chance import NEVER_BEFORE_MS, SystemClock, SystemIds, boot_id
 from edge_agent.bootstrap.codes import code_patterns
 from edge_agent.bootstrap.devices import all_printers, start_scanners
 from edge_agent.bootstrap.heartbeat import Pulse, beat, tell_service_manager
@@ -129,7 +129,7 @@ async def _serve_once(settings: Settings, ended: asyncio.Event) -> bool:
     """One run over open journals; True when the drivers are to be tried again after a safe one."""
     raw = SystemClock()
     record = starts.begin(settings.data_path, boot_id())
-    clock = FlooredClock(raw, clock_floor(settings, raw.now()), RELEASED_MS)
+    clock = FlooredClock(raw, clock_floor(settings, raw.now()), NEVER_BEFORE_MS)
     box = Box(clock, start.reason_zh(record) if record is not None else "")
     if record is not None:
         log.error("agent.safe_mode unfinished=%d", record.total)

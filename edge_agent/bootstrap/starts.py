@@ -6,6 +6,7 @@ The file must never be in the way: on a disk that takes nothing the agent starts
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,12 @@ def finish(folder: Path) -> None:
     """The agent is ready."""
     with contextlib.suppress(OSError):
         (folder / MARKER).unlink(missing_ok=True)
+        # A plug pulled a moment later must not bring it back: that start did finish.
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def stay_safe(folder: Path) -> None:

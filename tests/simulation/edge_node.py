@@ -18,12 +18,16 @@ import apsw
 
 from edge_agent import ports as edge_ports
 from edge_agent.agent import Agent
+from edge_agent.agent.clock import FlooredClock
 from edge_agent.agent.parts import Ports
+from edge_agent.domain import moment
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.floor_plan import FloorPlan
 from edge_agent.domain.label import LabelFields, assert_masked
+from edge_agent.domain.moment import ClockFloor
 from edge_agent.domain.print_job import PrintState
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
+from edge_agent.journal import clock as journal_clock
 from edge_agent.journal import fences, jobs
 from edge_agent.journal.core import JournalCore
 from edge_agent.journal.tx import Tx
@@ -35,6 +39,7 @@ from tests.simulation.broker import FakeBroker, Rights
 from tests.simulation.clocks import EdgeClock, SeededIds
 from tests.simulation.disk import CrashVfs, Disk
 from tests.simulation.links import SimLink
+from tests.simulation.plan import START_WALL_MS
 from tests.simulation.printers import SimPrinter
 from tests.simulation.process import CrashPoint, Process, ProcessGone
 from tests.simulation.sqlite_shim import Connection as Shim
@@ -131,6 +136,7 @@ class EdgeNode:
         self.rng = Random(f"edge-{seed}-{self.card}")
         self.crash_point = CrashPoint(Random(f"edge-crash-{seed}-{self.card}"))
         self.clock = EdgeClock(loop)
+        self.floored = FlooredClock(self.clock, ClockFloor(), START_WALL_MS)
         self.disk = vfs.disks[self.card] = Disk()
         self.printer = SimPrinter(Random(f"printer-{seed}-{self.card}"), self._came_out)
         self.printer.first_byte = self._first_byte
@@ -163,6 +169,7 @@ class EdgeNode:
             self.clock.boot()
         self.boots += 1
         process = self.process = Process()
+        self.floored = FlooredClock(self.clock, ClockFloor(), START_WALL_MS)
         ids = SeededIds(self.rng)
         self._journals = {
             stream: self._journal(stream, process, ids) for stream in ("floor", "telemetry")
@@ -197,7 +204,7 @@ class EdgeNode:
     def _ports(self, process: Process, ids: SeededIds) -> Ports:
         assert self.link is not None
         return Ports(
-            clock=self.clock,
+            clock=self.floored,
             ids=ids,
             link=self.link,
             journals=self._journals,
@@ -205,12 +212,26 @@ class EdgeNode:
             makers={"p1": Labels()},
             run_blocking=_at_once,
             boot_id=f"boot-{self.boots}",
+            told_time=self.floored.told,
         )
 
     def _journal(self, stream: str, process: Process, ids: SeededIds) -> CrashingJournal:
         core = JournalCore(lambda: self._connect(stream), self.name, stream, ids.epoch)
         core.open(self.clock.now())
-        return CrashingJournal(core, self.clock, process, self._crash)
+        self._raise_floor(core)
+        return CrashingJournal(core, self.floored, process, self._crash)
+
+    def _raise_floor(self, core: JournalCore) -> None:
+        """What this card knows to be over, as bootstrap finds it before the agent starts."""
+        now = self.clock.now()
+        found = moment.first_floor(
+            built_ms=START_WALL_MS,
+            core_ms=journal_clock.core_ms(core.db),
+            event_ms=journal_clock.newest_event_ms(core.db),
+            mono_ms=now.mono_ms,
+        )
+        known = self.floored.floor
+        self.floored.floor = max(known, found, key=lambda floor: floor.at(now.mono_ms))
 
     def _connect(self, stream: str) -> Shim:
         path = self.vfs.path(self.card, f"{stream}.db")

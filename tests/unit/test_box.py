@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from edge_agent.agent.guarded import GuardedPrinter, OffPrinter, guarded
 from edge_agent.bootstrap import heartbeat, starts
 from edge_agent.bootstrap.box import DAY_MS, Wear
 from edge_agent.bootstrap.chance import boot_id
+from edge_agent.bootstrap.journals import storage_trouble
 from edge_agent.domain import moment, start
 from edge_agent.domain.moment import ClockFloor, Now
 from edge_agent.domain.printer_status import READY, PrinterLevel, PrinterStatus, SendOutcome
@@ -23,12 +26,18 @@ from edge_agent.journal import clock as journal_clock
 from edge_agent.journal.core import INC_STEP, JournalCore
 from edge_agent.journal.tx import Tx
 from edge_agent.journal.writer import ThreadJournal
-from protocols.errors import Rejected
+from protocols.errors import Rejected, Unavailable
 from tests.support.edge import Floor, HandClock, connect
 from tests.support.edge_live import HandPrinter, PlainMaker
 
 BUILT_MS = 1_795_000_000_000
 DAY = 86_400_000
+
+
+def sqlite_error(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = code
+    return error
 
 
 class TestClockFloor:
@@ -298,3 +307,30 @@ def test_bytes_written_are_told_as_a_days_worth(monkeypatch: pytest.MonkeyPatch)
         written[0] += 1_000_000
         per_day = wear.per_day(hour * 3_600_000)
     assert 23_000_000 <= per_day <= 25_000_000
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EROFS, "Read-only file system"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (sqlite_error(sqlite3.SQLITE_FULL), True),
+        (sqlite_error(sqlite3.SQLITE_IOERR_FSYNC), True),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT), False),
+        (ExceptionGroup("run", [ValueError("a bug"), sqlite_error(sqlite3.SQLITE_IOERR)]), True),
+        (ExceptionGroup("run", [ValueError("a bug")]), False),
+    ],
+)
+def test_only_a_medium_that_takes_nothing_is_waited_for(
+    tmp_path: Path, error: Exception, waits: bool
+) -> None:
+    assert bool(storage_trouble(error, tmp_path)) is waits
+
+
+def test_a_journal_that_cannot_be_opened_on_a_sound_disk_ends_the_program(tmp_path: Path) -> None:
+    locked = Unavailable("journal_unusable", "被占用", "locked", field="data_dir")
+    assert storage_trouble(locked, tmp_path) == ""
+    full = Unavailable("journal_failed", "写入失败", "failed")
+    full.__cause__ = sqlite_error(sqlite3.SQLITE_FULL)
+    assert storage_trouble(full, tmp_path) == "database or disk is full"
