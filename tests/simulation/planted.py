@@ -42,6 +42,7 @@ from protocols.events import ScanRefused
 from protocols.messages import StreamHave, Token
 from tests.simulation import planted_ledger as ledger
 from tests.simulation.campaign import run_seed
+from tests.simulation.plan import DAYS
 from tests.simulation.run import quiet
 from tests.simulation.world import Outcome
 
@@ -53,11 +54,15 @@ Plant = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One bug: how to plant it, the seed that shows it, the invariants that may break."""
+    """One bug: how to plant it, the seed that shows it, the invariants that may break.
+
+    `days`: what is only seen at the end of a history is looked for in shorter ones.
+    """
 
     plant: Plant
     seed: int
     breaks: tuple[str, ...]
+    days: int = DAYS
 
 
 # --- the agent's journal -------------------------------------------------------------------------
@@ -447,7 +452,7 @@ BANK: dict[str, Planted] = {
     "bad_row_spoils_its_message": Planted(bad_row_spoils_its_message, 2, ("P11",)),
     "personal_data_in_an_event": Planted(personal_data_in_an_event, 2, ("P12",)),
     "personal_data_in_the_grant": Planted(personal_data_in_the_grant, 1, ("P12",)),
-    "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",)),
+    "contacts_never_purged": Planted(contacts_never_purged, 1, ("P12",), days=1),
     "expire_confirm_race": Planted(ledger.expire_confirm_race, 1, ("P9",)),
     "confirmed_hold_expired": Planted(ledger.confirmed_hold_expired, 1, ("P9",)),
     "holds_never_over": Planted(ledger.holds_never_over, 1, ("P9",)),
@@ -467,14 +472,14 @@ BANK: dict[str, Planted] = {
     "sole_holder_ejected": Planted(ledger.sole_holder_ejected, 6, ("P10",)),
     "breaker_not_asked": Planted(ledger.breaker_not_asked, 4, ("P10",)),
     "late_yes_wins": Planted(ledger.late_yes_wins, 1, ("P4",)),
-    "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2")),
+    "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2"), days=1),
 }
 
 
 def run_planted(name: str, seed: int) -> Outcome:
     """One history with the bug in place."""
     with BANK[name].plant():
-        return run_seed(seed)
+        return run_seed(seed, BANK[name].days)
 
 
 def search(name: str, seeds: range = range(1, 21)) -> str:
