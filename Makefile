@@ -1,7 +1,7 @@
 # The verbs of the project. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt sim crash bench bench-stock bench-edge lock clean
+.PHONY: help setup demo test check fmt sim crash bench bench-stock bench-edge hardware lock clean
 
 PY := .venv/bin/python
 SEEDS ?= 5
@@ -42,6 +42,9 @@ bench-stock: setup ## measure stock under races, kills and load beside the usual
 
 bench-edge: setup ## measure one bench, and the agent beside thingsboard-gateway (BENCH_FLAGS="--quick")
 	@$(PY) -m benchmarks station station_load edge_peer $(BENCH_FLAGS)
+
+hardware: setup ## the installed agent in a VM: USB devices, watchdog, 100 hard power cuts (root; HARDWARE_FLAGS="--cuts 20")
+	@tools/hardware $(HARDWARE_FLAGS)
 
 lock: setup ## write requirements/*.lock.txt again from pyproject.toml (UPGRADE=1 takes newer versions)
 	@tools/lock

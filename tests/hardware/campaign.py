@@ -9,6 +9,7 @@ The control runs the same with `synchronous=NORMAL` and must lose.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import socket
@@ -33,6 +34,8 @@ SHIPMENT = "DB2026BBBB-1"
 SKUS = tuple(f"VM-{number:03d}" for number in range(120))
 UNITS = 9_000
 READY_S = 120.0
+PATIENCE_S = 20.0
+USB_GUN = "/dev/serial/by-path/pci-0000:00:01.0-usb-0:1:1.0-port0"
 LOAD_LEAST_S, LOAD_MOST_S = 0.3, 2.0
 _DROP_IN = """[Service]
 ExecStart=
@@ -99,6 +102,7 @@ def freeze(setup: Setup) -> Frozen:
         vm.sh(f"mkdir -p /run/systemd/system/packline-edge.service.d; cat >"
               f" /run/systemd/system/packline-edge.service.d/bench.conf <<'E'\n{_DROP_IN}E\n"
               "sed -i '/packline-edge/d' /etc/fstab;"
+              f" sed -i 's#{USB_GUN}#/dev/ttyS1#' /etc/packline/edge.toml;"
               " systemctl daemon-reload; systemctl start --no-block packline-edge")  # fmt: skip
         vm.sh("until journalctl -u packline-edge | grep -q 'bench: loaded'; do sleep 0.5; done;"
               " sync; echo 3 > /proc/sys/vm/drop_caches", timeout_s=200)  # fmt: skip
@@ -122,7 +126,7 @@ def run(
     try:
         for number in range(cuts + 1):
             calm = number == cuts or (until > 0 and time.monotonic() > until)
-            _cycle(frozen, core, disk, ear, found, rng, calm=calm, normal=normal)
+            _cycle(frozen, core, disk, ear, found, rng, say, calm=calm, normal=normal)
             if number % 10 == 9:
                 say(f"  {number + 1} cuts, {sum(ear.good.values())} good tones,"
                     f" {found.forks} rows missing at a start")  # fmt: skip
@@ -143,20 +147,25 @@ def run(
 
 def _cycle(
     frozen: Frozen, core: MiniCore, disk: VolatileDisk, ear: Ear, found: Outcome,
-    rng: random.Random, *, calm: bool, normal: bool,
+    rng: random.Random, say: Callable[[str], None], *, calm: bool, normal: bool,
 ) -> None:  # fmt: skip
     hellos = len(core.hellos)
     begun = time.monotonic()
-    vm = machine.start(
-        frozen.setup, "-incoming", f"exec:cat {frozen.memory}", "-S", snapshot=True
-    )
+    vm = machine.start(frozen.setup, "-incoming", f"exec:cat {frozen.memory}", "-S", snapshot=True)
     try:
         _until(lambda: vm.qmp("query-status")["status"] in ("paused", "prelaunch"), 60, "thawed")
         vm.qmp("cont")
         word = {"host": image.BROKER_HOST, "port": ear.port, "normal": normal}
-        vm.sh(f"mount /dev/vdb {image.DATA_FOLDER} && echo '{json.dumps(word)}' > /run/bench-word")
+        # The frozen kernel may remember blocks of the disk as it was then; a booting one does not.
+        folder = image.DATA_FOLDER
+        mount = f"mount /dev/vdb {folder} && chown packline-edge: {folder}"
+        told = f"echo '{json.dumps(word)}' > /run/bench-word"
+        vm.sh(f"blockdev --flushbufs /dev/vdb && {mount} && {told}")
         _until(lambda: len(core.hellos) > hellos, READY_S, "hello", vm)
-        found.forks += _missing(core)
+        missing = _missing(core)
+        if missing:
+            say(f"  {missing} rows of the core are missing at the agent's start")
+        found.forks += missing
         _begin_work(core, hellos == 0)
         found.started += 1
         ear.heard.clear()
@@ -174,8 +183,12 @@ def _load(
 ) -> None:  # fmt: skip
     """Scan as fast as the agent answers, until the power goes or, at the end, all is uploaded."""
     stopping = threading.Event()
-    gun = threading.Thread(target=_fire, args=(vm, stopping, rng.randrange(len(SKUS))), daemon=True)
+    gun = threading.Thread(
+        target=_fire, args=(vm, ear, stopping, rng.randrange(len(SKUS))), daemon=True
+    )
     gun.start()
+    if not ear.heard.wait(PATIENCE_S):
+        core.tell(task())  # the cut took the task as well (the control's does): it is granted anew
     _until(ear.heard.is_set, READY_S, "first good tone", vm)
     found.recoveries_s.append(time.monotonic() - begun)
     if not calm:
@@ -187,15 +200,21 @@ def _load(
         _until(lambda: _quiet(core, ear), READY_S, "everything uploaded", vm)
 
 
-def _fire(vm: Vm, stopping: threading.Event, first: int) -> None:
-    """The trigger: ten codes at a time, so that several wait for the disk together."""
+def _fire(vm: Vm, ear: Ear, stopping: threading.Event, first: int) -> None:
+    """The trigger: ten codes at a time, so that several wait for the disk together.
+
+    The task's own code is scanned while no good tone comes: the scan that opened it may be what
+    the last cut took, and it had not been answered then.
+    """
     with contextlib.suppress(OSError, GuestError):
-        while not stopping.is_set():
+        for turn in itertools.count(1):
+            if turn % 6 == 1 and not ear.heard.is_set():
+                vm.gun(f"TASK-{SHIPMENT}\r".encode())
             codes = [SKUS[(first + step) % len(SKUS)] for step in range(10)]
             first += len(codes)
-            vm.gun(f"TASK-{SHIPMENT}\r".encode() if first <= 10 else b"")
             vm.gun("".join(f"{code}\r" for code in codes).encode())
-            stopping.wait(0.25)
+            if stopping.wait(0.25):
+                return
 
 
 def _quiet(core: MiniCore, ear: Ear) -> bool:

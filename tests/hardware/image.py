@@ -23,7 +23,7 @@ PACKAGES = (
     "python3-venv", "iproute2", "procps", "systemd-timesyncd",
 )  # fmt: skip
 ROOT_SIZE = 1800 * 1024 * 1024
-DATA_SIZE = 48 * 1024 * 1024
+DATA_SIZE = 384 * 1024 * 1024
 DATA_LABEL = "packline"
 DATA_FOLDER = "/var/lib/packline-edge"
 AGENT, SITE = "vm01-a", "vm01"
@@ -32,7 +32,8 @@ BROKER_HOST = "10.0.2.2"
 UNUSED = (
     "drivers/gpu", "drivers/media", "drivers/net/wireless", "drivers/net/ethernet", "sound",
     "drivers/infiniband", "drivers/scsi", "drivers/iio", "drivers/isdn", "drivers/staging",
-    "drivers/md", "drivers/hwmon", "drivers/mtd", "drivers/bluetooth", "drivers/target", "net/netfilter", "net/mac80211",
+    "drivers/md", "drivers/hwmon", "drivers/mtd", "drivers/bluetooth", "drivers/target",
+    "net/netfilter", "net/mac80211",
 )  # fmt: skip
 """Kernel modules that no bench in a virtual machine has: half of the image."""
 
@@ -48,6 +49,11 @@ Restart=always
 
 [Install]
 WantedBy=multi-user.target
+"""
+_DISKS = """#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules virtio_pci virtio_blk ext4 crc32c_generic
 """
 _MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
@@ -124,8 +130,7 @@ def _dress(target: Path, password: str, extra: str) -> None:
         shutil.copy(program, target / "opt/bench")
     (etc / "initramfs-tools/conf.d/small").write_text("MODULES=list\nCOMPRESS=lz4\nRESUME=none\n")
     hook = etc / "initramfs-tools/hooks/disks"
-    hook.write_text('#!/bin/sh\n[ "$1" = prereqs ] && exit 0\n. /usr/share/initramfs-tools/hook-functions\n'
-                    "manual_add_modules virtio_pci virtio_blk ext4 crc32c_generic\n")  # fmt: skip
+    hook.write_text(_DISKS)
     hook.chmod(0o755)
     wants = etc / "systemd/system/multi-user.target.wants"
     for unit in ("bench.service", "systemd-networkd.service"):

@@ -38,6 +38,9 @@ class Setup:
     disk: Path | None = None
     """Socket of the data disk's NBD server."""
     rtc: str = "utc"
+    usb_gun: bool = True
+    """The serial scanner on USB; a machine that is frozen has it on RS-232 (`/dev/ttyS1`), because
+    QEMU cannot save its USB adapter."""
 
 
 @dataclass(slots=True)
@@ -149,10 +152,13 @@ def _command(setup: Setup, *, snapshot: bool) -> Sequence[str]:
         "-chardev", f"socket,id=bench,path={folder}/bench.sock,server=on,wait=off",
         "-device", "virtserialport,chardev=bench,name=bench",
         "-chardev", f"socket,id=gun,path={folder}/gun.sock,server=on,wait=off",
-        "-device", "usb-serial,chardev=gun,bus=x.0,port=1,always-plugged=on",
         "-qmp", f"unix:{folder}/qmp.sock,server=on,wait=off",
         "-serial", f"file:{folder}/console.log",
     ]  # fmt: skip
+    if setup.usb_gun:
+        command += ["-device", "usb-serial,chardev=gun,bus=x.0,port=1,always-plugged=on"]
+    else:
+        command += ["-serial", "chardev:gun"]
     if setup.disk is not None:
         drive = f"file.driver=nbd,file.server.type=unix,file.server.path={setup.disk}"
         command += ["-drive", f"{drive},format=raw,if=virtio,cache=none"]

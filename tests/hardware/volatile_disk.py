@@ -39,7 +39,9 @@ class Counts:
 class VolatileDisk:
     """`image`: bytes on the platter, a multiple of 512. One connection at a time."""
 
-    def __init__(self, image: bytearray, path: Path, rng: random.Random, *, lies: bool = False) -> None:
+    def __init__(
+        self, image: bytearray, path: Path, rng: random.Random, *, lies: bool = False
+    ) -> None:
         assert len(image) % SECTOR == 0
         self.image = image
         self.path = path
@@ -49,6 +51,8 @@ class VolatileDisk:
         self._pending: dict[int, bytes] = {}
         """Sector number -> its newest unflushed content."""
         self._lock = threading.Lock()
+        self._idle = threading.Event()
+        self._idle.set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path.unlink(missing_ok=True)
         self._listener.bind(str(path))
@@ -64,7 +68,11 @@ class VolatileDisk:
         self.path.unlink(missing_ok=True)
 
     def power_cut(self) -> str:
-        """The machine is off: decide what was kept; returns how. Call when nobody is connected."""
+        """The machine is off: decide what was kept; returns how.
+
+        What the dead machine had sent is taken first: it may not reach into the next life.
+        """
+        assert self._idle.wait(30), "a machine is still connected"
         with self._lock:
             how = self._rng.choice(("none", "all", "some", "torn"))
             for number, data in self._pending.items():
@@ -129,9 +137,11 @@ class VolatileDisk:
                 peer, _ = self._listener.accept()
             except OSError:
                 return
+            self._idle.clear()
             with peer, contextlib.suppress(OSError, EOFError, struct.error):
                 self._negotiate(peer)
                 self._work(peer)
+            self._idle.set()
 
     def _negotiate(self, peer: socket.socket) -> None:
         peer.sendall(_GREETING + struct.pack(">H", 3))

@@ -15,8 +15,12 @@ import threading
 import time
 
 GADGETS = "/sys/kernel/config/usb_gadget"
-KEYS = {**{c: 4 + i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz")},
-        **{c: 30 + i for i, c in enumerate("1234567890")}, "-": 45, "\n": 40}
+KEYS = {
+    **{c: 4 + i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz")},
+    **{c: 30 + i for i, c in enumerate("1234567890")},
+    "-": 45,
+    "\n": 40,
+}
 REPORT = bytes.fromhex(
     "05010906a101050719e029e71500250175019508810295017508810395057501"
     "050819012905910295017503910395067508150025650507190029658100c0"
@@ -56,8 +60,9 @@ def devices(_request):
     hid = {"protocol": "1", "subclass": "1", "report_length": "8", "report_desc": REPORT}
     for name in ("gun0", "gun1"):
         gadget(name, "0x0b61", "hid", hid)
-    gadget("prn", "0x0b62", "printer",
-           {"pnp_string": "MFG:Example;MDL:TSPL-203;CLS:PRINTER;CMD:TSPL;"})
+    gadget(
+        "prn", "0x0b62", "printer", {"pnp_string": "MFG:Example;MDL:TSPL-203;CLS:PRINTER;CMD:TSPL;"}
+    )
     for number, name in enumerate(("gun0", "gun1", "prn")):
         put(f"{GADGETS}/{name}/UDC", f"dummy_udc.{number}")
     printer["fd"] = os.open("/dev/g_printer0", os.O_RDWR)
@@ -97,11 +102,13 @@ def strokes(fd, text):
 
 def scan(request):
     """Type codes on the guns, all guns at the same time: {"codes": {"0": [...], "1": [...]}}."""
+
     def one(number, codes):
         fd = os.open(hid_path(number), os.O_RDWR)
         for code in codes:
             strokes(fd, code + "\n")
         os.close(fd)
+
     threads = [threading.Thread(target=one, args=(n, c)) for n, c in request["codes"].items()]
     for thread in threads:
         thread.start()
@@ -128,13 +135,25 @@ def printed(_request):
 
 
 def run(request):
-    done = subprocess.run(request["command"], shell=isinstance(request["command"], str),
-                          capture_output=True, text=True, timeout=request.get("timeout", 120))
+    done = subprocess.run(
+        request["command"],
+        shell=isinstance(request["command"], str),
+        capture_output=True,
+        text=True,
+        timeout=request.get("timeout", 120),
+    )
     return {"status": done.returncode, "out": done.stdout[-20000:], "err": done.stderr[-4000:]}
 
 
-VERBS = {"devices": devices, "scan": scan, "plug": plug, "paper": paper, "printed": printed,
-         "run": run, "ping": lambda request: {"up": float(open("/proc/uptime").read().split()[0])}}
+VERBS = {
+    "devices": devices,
+    "scan": scan,
+    "plug": plug,
+    "paper": paper,
+    "printed": printed,
+    "run": run,
+    "ping": lambda request: {},
+}
 
 
 def main(path):

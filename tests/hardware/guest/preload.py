@@ -15,9 +15,21 @@ import time
 
 WORD = "/run/bench-word"
 
-for name in ("edge_agent.cli", "edge_agent.bootstrap", "edge_agent.logs", "edge_agent.pages",
-             "edge_agent.labels", "uvicorn", "uvicorn.lifespan.off", "uvicorn.protocols.http.auto",
-             "paho.mqtt.client", "serial", "PIL.Image", "sqlite3", "tomllib"):
+for name in (
+    "edge_agent.cli",
+    "edge_agent.bootstrap",
+    "edge_agent.logs",
+    "edge_agent.pages",
+    "edge_agent.labels",
+    "uvicorn",
+    "uvicorn.lifespan.off",
+    "uvicorn.protocols.http.auto",
+    "paho.mqtt.client",
+    "serial",
+    "PIL.Image",
+    "sqlite3",
+    "tomllib",
+):
     importlib.import_module(name)
 
 print("bench: loaded", flush=True)
@@ -26,8 +38,8 @@ while not os.path.exists(WORD):
 with open(WORD) as file:
     word = json.load(file)
 
-from edge_agent.agent.shell import Agent
-from edge_agent.journal.core import JournalCore
+from edge_agent.agent.shell import Agent  # noqa: E402
+from edge_agent.journal.core import JournalCore  # noqa: E402
 
 voice = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 honest_scan, honest_open = Agent.scan, JournalCore.open
@@ -50,6 +62,6 @@ Agent.scan = scan
 if word.get("normal"):
     JournalCore.open = open_carelessly
 
-from edge_agent.cli import main
+from edge_agent.cli import main  # noqa: E402
 
 main(sys.argv[1:])

@@ -1,0 +1,177 @@
+"""What happens at the bench, in order; each step is a sentence that is proved."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from tests.hardware.floor import GUNS, SERIAL, Floor
+from tests.hardware.image import DATA_FOLDER
+from tests.hardware.machine import GuestError
+
+CODES = {
+    "bench-1": [f"A-{number:03d}" for number in range(40)],
+    "bench-2": [f"B-{number:03d}" for number in range(40)],
+    SERIAL: [f"C-{number:03d}" for number in range(40)],
+}
+RECOVERY_MOST_S = 60.0
+EXPOSURE_MOST = 1.6
+
+
+def play(floor: Floor) -> None:
+    """The whole day; raises `GuestError` at the first sentence that is not true."""
+    for step in (
+        first_boot, runs_hardened, scans_never_mix, replug, printer, survives_reboot,
+        watchdog, wrong_clock, cold_cut,
+    ):  # fmt: skip
+        begun = time.monotonic()
+        step(floor)
+        floor.say(f"  {step.__name__.replace('_', ' ')}: {time.monotonic() - begun:.0f} s")
+
+
+def first_boot(floor: Floor) -> None:
+    """From power to the first accepted scan."""
+    begun = time.monotonic()
+    floor.boot()
+    open_tasks(floor)
+    floor.scan({SERIAL: CODES[SERIAL][:1]})
+    floor.until(floor.all_there, "the first scan")
+    floor.result.figures["boot_to_first_scan_s"] = time.monotonic() - begun
+
+
+def open_tasks(floor: Floor) -> None:
+    """One endless task for each station, opened by its own scanner."""
+    for station, skus in CODES.items():
+        shipment = floor.order(skus)
+        floor.scan({station: [f"TASK-{shipment}"]})
+
+
+def runs_hardened(floor: Floor) -> None:
+    """The unit that runs is the hardened one; how much memory it takes, how fast it starts."""
+    vm = floor.inside()
+    said = vm.sh("systemd-analyze security packline-edge --no-pager | tail -1")
+    exposure = float(re.search(r"([\d.]+) OK", said)[1])  # type: ignore[index]
+    if exposure > EXPOSURE_MOST:
+        raise GuestError(f"exposure {exposure}")
+    who = vm.sh("ps -o user= -p $(systemctl show -p MainPID --value packline-edge)").strip()
+    if not who.startswith("packline"[:7]):
+        raise GuestError(f"runs as {who}")
+    hellos, begun = len(floor.core.hellos), time.monotonic()
+    vm.sh("systemctl restart packline-edge")
+    floor.result.figures["agent_start_s"] = time.monotonic() - begun
+    floor.until(lambda: len(floor.core.hellos) > hellos, "hello after a restart")
+    hellos, begun = len(floor.core.hellos), time.monotonic()
+    vm.sh("kill -9 $(systemctl show -p MainPID --value packline-edge)")
+    floor.until(lambda: len(floor.core.hellos) > hellos, "hello after kill -9")
+    floor.result.figures["kill_to_hello_s"] = time.monotonic() - begun
+    rollup = "/proc/$(systemctl show -p MainPID --value packline-edge)/smaps_rollup"
+    pss = vm.sh(f"awk '/^Pss:/{{s+=$2}} END{{print s}}' {rollup}")
+    floor.result.figures["pss_mb"] = round(int(pss) / 1024, 1)
+    floor.result.figures["exposure"] = exposure
+
+
+def scans_never_mix(floor: Floor) -> None:
+    """Two equal scanners type at the same time, while the serial one fires."""
+    for begin in range(0, 40, 10):
+        floor.scan({name: codes[begin : begin + 10] for name, codes in CODES.items()})
+    floor.check_scans()
+
+
+def replug(floor: Floor) -> None:
+    """A scanner is pulled out and put back: it goes on at its own station."""
+    vm = floor.inside()
+    vm.bench("plug", name="gun0", udc="")
+    floor.scan({"bench-2": CODES["bench-2"][:3]})
+    floor.check_scans()
+    vm.bench("plug", name="gun0", udc="dummy_udc.0")
+    _wait_for_gun(floor, "0")
+    floor.scan({name: CODES[name][:5] for name in GUNS})
+    floor.check_scans()
+
+
+def _wait_for_gun(floor: Floor, number: str) -> None:
+    path = f"/dev/input/by-path/platform-dummy_hcd.{number}-usb-0:1:1.0-event-kbd"
+    pid = "$(systemctl show -p MainPID --value packline-edge)"
+    find = f'ls -l /proc/{pid}/fd 2>/dev/null | grep -c "$(readlink -f {path})$" || true'
+    floor.until(lambda: floor.inside().sh(find).strip() not in ("", "0"), "the scanner grabbed")
+
+
+def printer(floor: Floor) -> None:
+    """Without paper the label waits and the page says so; with paper it comes out once."""
+    vm = floor.inside()
+    vm.bench("paper", out=True)
+    floor.until(lambda: "缺纸" in str(floor.status()["printers"]), "缺纸 on the page")
+    floor.order(["P-1"], print_on="grant")
+    before = len(labels(floor))
+    vm.bench("paper", out=False)
+    floor.until(lambda: len(labels(floor)) > before, "the label")
+    floor.order(["P-2"], print_on="grant")
+    floor.until(lambda: len(labels(floor)) >= before + 2, "the second label")
+    time.sleep(2)
+    if len(labels(floor)) != before + 2:
+        raise GuestError(f"{len(labels(floor)) - before} labels came out instead of 2")
+    floor.result.labels += 2
+
+
+def labels(floor: Floor) -> list[bytes]:
+    """Labels that came out whole: each ends with its PRINT."""
+    data = b"".join(bytes.fromhex(part) for part in floor.inside().bench("printed")["labels"])
+    return re.findall(rb"PRINT 1[^\n]*\n", data)
+
+
+def survives_reboot(floor: Floor) -> None:
+    """After a proper reboot each scanner is at its station, and the agent is the same one."""
+    before = identity(floor)
+    floor.inside().sh("systemctl stop packline-edge; sync; umount " + DATA_FOLDER)
+    floor.inside().kill()
+    floor.boot()
+    _wait_for_gun(floor, "0")
+    _wait_for_gun(floor, "1")
+    if identity(floor) != before:
+        raise GuestError(f"another agent: {identity(floor)} was {before}")
+    floor.scan({name: codes[5:10] for name, codes in CODES.items()})
+    floor.check_scans()
+
+
+def identity(floor: Floor) -> tuple[str, ...]:
+    """The agent's name and the epochs of its streams, by its own hello."""
+    hello = floor.core.hellos[-1]
+    return (floor.core.agent, *(position.epoch for position in hello.streams))
+
+
+def watchdog(floor: Floor) -> None:
+    """A hung agent is ended and started again by systemd; nothing it said is lost."""
+    vm = floor.inside()
+    hellos, begun = len(floor.core.hellos), time.monotonic()
+    vm.sh("kill -STOP $(systemctl show -p MainPID --value packline-edge)")
+    floor.until(lambda: len(floor.core.hellos) > hellos, "hello after the watchdog", 180)
+    floor.result.figures["hang_to_hello_s"] = time.monotonic() - begun
+    said = vm.sh("journalctl -b --no-pager -u packline-edge | grep -ci 'watchdog timeout'")
+    if int(said) < 1:
+        raise GuestError("it was not the watchdog that started it again")
+    floor.check_scans()
+
+
+def wrong_clock(floor: Floor) -> None:
+    """The machine comes up in 1970: scans are taken and kept, and no row lies about its order."""
+    floor.cut()
+    floor.boot(rtc="1970-01-02T00:00:00")
+    _wait_for_gun(floor, "0")
+    floor.scan({name: codes[10:13] for name, codes in CODES.items()})
+    floor.check_scans()
+    walls = [event.w for event in floor.picks()]
+    if min(walls[-9:]) < max(walls[:-9]):
+        raise GuestError("a row claims to be older than the rows before it")
+
+
+def cold_cut(floor: Floor) -> None:
+    """The plug is pulled while scans run; how long until scans are taken again."""
+    floor.scan({name: codes[13:16] for name, codes in CODES.items()})
+    floor.check_scans()
+    floor.cut()
+    begun = time.monotonic()
+    floor.boot()
+    floor.scan({SERIAL: CODES[SERIAL][16:17]})
+    floor.until(floor.all_there, "the first scan after a cut")
+    floor.result.figures["cut_to_first_scan_s"] = time.monotonic() - begun
+    floor.check_scans()
