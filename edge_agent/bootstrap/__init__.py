@@ -1,13 +1,13 @@
 """Wires the agent: the one room that names concrete clocks, files, brokers, printers, scanners.
 
-`serve` runs the whole program until a signal. Nothing here decides anything about orders.
+`serve` runs the whole program until a signal. What only the command line needs (`examined`,
+`support`, `asking`) is imported there, so that the agent does not carry it. Nothing here decides
+anything about orders.
 """
 
 from __future__ import annotations
 
-from edge_agent.bootstrap.asking import running_status
 from edge_agent.bootstrap.chance import SystemClock, SystemIds
-from edge_agent.bootstrap.examined import examined
 from edge_agent.bootstrap.journals import (
     SUSPECT,
     clock_floor,
@@ -20,7 +20,6 @@ from edge_agent.bootstrap.journals import (
 from edge_agent.bootstrap.printers import test_print
 from edge_agent.bootstrap.serving import serve
 from edge_agent.bootstrap.starts import leave_safe_mode, safe_mode_reason
-from edge_agent.bootstrap.support import support_bundle
 
 __all__ = [
     "SUSPECT",
@@ -28,15 +27,12 @@ __all__ = [
     "SystemIds",
     "clock_floor",
     "connector",
-    "examined",
     "is_running",
     "is_whole",
     "journal_path",
     "leave_safe_mode",
     "open_core",
-    "running_status",
     "safe_mode_reason",
     "serve",
-    "support_bundle",
     "test_print",
 ]

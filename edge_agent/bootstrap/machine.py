@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import grp
 import os
 import sqlite3
@@ -89,6 +88,8 @@ def _groups() -> frozenset[str]:
 
 def _clock_synced() -> bool | None:
     """adjtimex(2) with nothing to change needs no right; None where it cannot be called."""
+    import ctypes  # makes a page that is writable and executable, which a hardened agent may not
+
     try:
         buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
         if ctypes.CDLL(None, use_errno=True).adjtimex(buffer) < 0:

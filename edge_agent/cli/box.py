@@ -18,9 +18,10 @@ from edge_agent.cli.root import checked, root
 @click.pass_obj
 def bundle(config: str | None, out: str) -> None:
     from edge_agent import bootstrap
+    from edge_agent.bootstrap.support import support_bundle
 
     settings = checked(config)
-    data = bootstrap.support_bundle(settings)
+    data = support_bundle(settings)
     stamp = datetime.fromtimestamp(bootstrap.SystemClock().now().wall_ms / 1000, UTC)
     path = Path(out or f"packline-{settings.agent}-{stamp:%Y%m%d-%H%M%S}.tar.gz")
     path.write_bytes(data)

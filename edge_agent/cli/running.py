@@ -30,8 +30,8 @@ def run(config: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON")
 @click.pass_obj
 def doctor(config: str | None, as_json: bool) -> None:
-    from edge_agent import bootstrap
     from edge_agent import doctor as doctor_module
+    from edge_agent.bootstrap.examined import examined
 
     try:
         settings = load(config)
@@ -40,7 +40,7 @@ def doctor(config: str | None, as_json: bool) -> None:
         findings = [doctor_module.Finding("settings", False, error.zh, fix)]
     else:
         findings = [doctor_module.Finding("settings", True, "设置有效")]
-        findings += doctor_module.examine(bootstrap.examined(settings))
+        findings += doctor_module.examine(examined(settings))
     for finding in findings:
         if as_json:
             shown = {"name": finding.name, "ok": finding.ok, "found": finding.found_zh,

@@ -20,10 +20,11 @@ LEVEL_ZH = {"ok": "正常", "warn": "注意", "error": "故障", "unknown": "无
 @click.pass_obj
 def status(config: str | None, as_json: bool) -> None:
     from edge_agent import bootstrap
+    from edge_agent.bootstrap.asking import running_status
     from edge_agent.journal import inspect
 
     settings = checked(config)
-    shown = bootstrap.running_status(settings)
+    shown = running_status(settings)
     if shown is None:
         path = bootstrap.journal_path(settings, "floor")
         try:

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from cloud_core.domain.broker_access import BrokerAccess, BrokerAgent
-from edge_agent import bootstrap, doctor
+from edge_agent import doctor
 from edge_agent import settings as settings_module
+from edge_agent.bootstrap.examined import examined
 from edge_agent.doctor import Finding
 from virtual_warehouse.broker import EmbeddedBroker
 from virtual_warehouse.printer import VirtualPrinter
@@ -51,7 +52,7 @@ class House:
     def doctor(self) -> tuple[bool, dict[str, Finding]]:
         """(all well, finding by name), without the cost of a process."""
         checked = settings_module.check(self.settings)
-        found = doctor.examine(bootstrap.examined(checked))
+        found = doctor.examine(examined(checked))
         return all(one.ok for one in found), {one.name: one for one in found}
 
 

@@ -227,7 +227,7 @@ def test_a_bundle_holds_nothing_of_the_persons_planted_everywhere(
          "warehouse_name": f"仓 {PERSON['name']} {PERSON['phone']}",
          "mqtt_username": PERSON["mail"]}
     )  # fmt: skip
-    files = unpacked(bootstrap.support_bundle(settings, list(LOG)))
+    files = unpacked(support.support_bundle(settings, list(LOG)))
     everything = "\n".join(files.values())
     assert {what: text for what, text in PERSON.items() if text in everything} == {}
     assert "10000000001" not in everything.replace(" ", "").replace("-", "")
@@ -239,7 +239,7 @@ def test_a_bundle_still_says_what_helps(
 ) -> None:
     monkeypatch.setattr("edge_agent.doctor.examine", lambda patient: [])
     settings = settings_module.check({"site": "sha", "agent": "sha-1", "data_dir": str(tmp_path)})
-    files = unpacked(bootstrap.support_bundle(settings, list(LOG)))
+    files = unpacked(support.support_bundle(settings, list(LOG)))
     events = json.loads(files["packline-bundle/journal_floor.json"])["events"]
     assert [one["type"] for one in events] == list(reversed(floor.types()))
     assert "body" not in events[0]
