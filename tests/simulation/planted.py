@@ -431,7 +431,7 @@ def contacts_never_purged() -> Iterator[None]:
 
 BANK: dict[str, Planted] = {
     "ack_before_commit": Planted(ack_before_commit, 5, ("P1", "P2", "P6", "crash")),
-    "synchronous_normal": Planted(synchronous_normal, 2, ("P1", "P2")),
+    "synchronous_normal": Planted(synchronous_normal, 2, ("P1", "P2", "P6")),
     "delete_on_puback": Planted(delete_on_puback, 1, ("P1", "P2")),
     "seq_reuse_after_restore": Planted(seq_reuse_after_restore, 4, ("P1", "P2")),
     "print_on_accept": Planted(print_on_accept, 1, ("P4",)),
