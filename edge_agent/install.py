@@ -7,7 +7,6 @@ before anything is installed: `sudo env PYTHONPATH=packline-….whl python3 -m e
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -16,10 +15,6 @@ from installation.program import Program
 from installation.verbs import main as run_verb
 
 DATA = "/var/lib/packline-edge"
-PAIRING_FILE = "/etc/packline/pairing.code"
-PAIRING_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""No I, O, 0, 1: the code is read aloud and typed."""
-PAIRING_CHARS = 8
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -58,16 +53,6 @@ mqtt_password_file = "/etc/packline/mqtt.password"
 """
 
 
-def prepare(machine: Machine, program: Program, asked: Mapping[str, str]) -> None:
-    """A one-time pairing code, kept over later runs so that a printed ticket stays true."""
-    del asked
-    if machine.at(PAIRING_FILE).exists():
-        machine.say(f"    = {PAIRING_FILE}")
-        return
-    code = "".join(secrets.choice(PAIRING_LETTERS) for _ in range(PAIRING_CHARS))
-    machine.write(PAIRING_FILE, (code + "\n").encode(), 0o640, program.group)
-
-
 def welcome(machine: Machine, program: Program, asked: Mapping[str, str]) -> None:
     """Say how it is and what a person does next."""
     del asked
@@ -76,9 +61,7 @@ def welcome(machine: Machine, program: Program, asked: Mapping[str, str]) -> Non
         machine.say(f"    {program.unit}: {state.partition('=')[2]}")
     machine.say(f"    检查 check:   sudo {program.binary} --config {program.settings_path} doctor")
     machine.say(f"    日志 log:     journalctl -u {program.unit} -f")
-    if machine.at(PAIRING_FILE).exists():
-        code = machine.at(PAIRING_FILE).read_text(encoding="ascii").strip()
-        machine.say(f"    配对码 pairing code: {code[:4]}-{code[4:]}")
+    machine.say("    配对 PDA pair:  http://127.0.0.1:8090/ → “配对 PDA”（OPERATING.md）")
 
 
 PROGRAM = Program(
@@ -101,7 +84,6 @@ PROGRAM = Program(
         "mqtt_port": "MQTT 代理端口 broker port",
     },
     secret_paths=("/etc/packline/mqtt.password",),
-    prepare=prepare,
     welcome=welcome,
 )
 

@@ -65,10 +65,20 @@ def devices(_request):
     )
     for number, name in enumerate(("gun0", "gun1", "prn")):
         put(f"{GADGETS}/{name}/UDC", f"dummy_udc.{number}")
-    printer["fd"] = os.open("/dev/g_printer0", os.O_RDWR)
+    printer["fd"] = opened("/dev/g_printer0")
     fcntl.ioctl(printer["fd"], SET_STATUS, SELECTED | NOT_ERROR)
     threading.Thread(target=take_paper, daemon=True).start()
     return {}
+
+
+def opened(path):
+    """Open a gadget's end; it is "no such device" until the host side has met the other end."""
+    for _ in range(600):
+        try:
+            return os.open(path, os.O_RDWR)
+        except OSError:
+            time.sleep(0.1)
+    return os.open(path, os.O_RDWR)
 
 
 def take_paper():
@@ -104,7 +114,7 @@ def scan(request):
     """Type codes on the guns, all guns at the same time: {"codes": {"0": [...], "1": [...]}}."""
 
     def one(number, codes):
-        fd = os.open(hid_path(number), os.O_RDWR)
+        fd = opened(hid_path(number))
         for code in codes:
             strokes(fd, code + "\n")
         os.close(fd)
