@@ -131,7 +131,8 @@ def test_an_inspection_that_takes_too_long_goes_up(bench: CoreBench) -> None:
     assert bench.one("SELECT closed_ms FROM alarm WHERE kind = 'return_overdue'") is None
     bench.clock.advance(901)
     bench.do(c.Sweep())
-    assert bench.one("SELECT kind FROM notice_outbox") == "return_overdue"
+    told = bench.rows("SELECT kind FROM notice_outbox ORDER BY id")
+    assert [row[0] for row in told].count("return_overdue") == 1
     bench.report("hz-a", verdict("A", 2, "pass"), verdict("B", 1, "pass"))
     assert bench.one("SELECT closed_ms FROM alarm WHERE kind = 'return_overdue'") is not None
 
