@@ -252,6 +252,11 @@ async def test_a_stop_a_return_and_a_count_in_the_dark(
         await type_code(view, TASK)
         await type_code(view, "SKU-A")
         await shows(view, "1/2")
+        aisle.floor.tell(commands.Notice(SHIPMENT, "refund", "买家申请退款"))
+        await shows(view, "停！买家申请退款")
+        assert await tone(view) == "error"
+        await tap(view, "知道了")
+        await shows(view, "A-1")
         aisle.floor.tell(cancel())
         text = await shows(view, "停!")
         assert "商品 SKU-A ×1 → A-1" in text

@@ -14,6 +14,7 @@ from edge_agent import pages
 from edge_agent.agent import Agent
 from edge_agent.domain.scanner_roster import Present
 from edge_agent.pages.pairing import PairingCodes
+from protocols import commands
 from tests.browser.test_status_page import DESK
 from tests.support.browser import Browser, View
 from tests.support.edge import Floor, cancel, grant
@@ -87,6 +88,10 @@ async def test_a_bench_sees_each_answer_large_and_confirms_a_stop(
     size = "parseFloat(getComputedStyle(document.querySelector('.answer')).fontSize)"
     assert await view.value(size) >= 64, "read from across the bench"
     await view.picture(tmp_path / "station-error.png")
+    bench.floor.tell(commands.Notice(SHIPMENT, "refund", "买家申请退款"))
+    await shows(view, "停！买家申请退款")
+    await click(view, ".stop button")
+    await shows(view, "0/2")
     await bench.scan("SKU-A")
     bench.floor.tell(cancel())
     await shows(view, "停!")

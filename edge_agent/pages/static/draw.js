@@ -95,6 +95,23 @@ export function stopNotice(stop, confirm) {
   );
 }
 
+/* How many things stand in red. */
+export function alarms(view) {
+  return view.stops.length + (redNotice(view, () => {}) ? 1 : 0);
+}
+
+/* A notice that stops the parcel in hand until somebody has read it; null when there is none. */
+export function redNotice(view, confirm) {
+  if (!atWork(view) || !view.task.red || !view.task.notice) return null;
+  return el(
+    "section",
+    { class: "stop", role: "alert" },
+    el("h2", {}, `停！${view.task.notice}`),
+    el("p", { class: "code" }, view.task.waybill || view.task.shipment),
+    button("知道了，确认", "danger wide", confirm),
+  );
+}
+
 const LONG = 18;
 
 export function answerBox(answer, idle) {

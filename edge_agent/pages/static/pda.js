@@ -1,6 +1,6 @@
 /* The handheld's page: pair, PIN, then work; every scan goes to the agent, every answer is its own. */
 
-import { STEP_ZH, answerBox, atWork, button, clockLine, el, lines, missing, stopNotice, tick } from "./draw.js";
+import { STEP_ZH, alarms, answerBox, atWork, button, clockLine, el, lines, missing, redNotice, stopNotice, tick } from "./draw.js";
 import { Line, Refusal, ask } from "./line.js";
 import { counting, returns, shortPick, typed } from "./sheets.js";
 import { play, silent, wake } from "./tones.js";
@@ -30,10 +30,10 @@ const line = new Line({
 });
 
 function take(view) {
-  const stops = page.view?.stops.length ?? 0;
+  const stops = page.view ? alarms(page.view) : 0;
   page.view = view;
   page.ahead = view.now_ms - performance.now();
-  if (view.stops.length > stops) play("error");
+  if (alarms(view) > stops) play("error");
 }
 
 function nowMs() {
@@ -227,6 +227,8 @@ function pinPad() {
 function work() {
   const view = page.view;
   const stops = view.stops.map((stop) => stopNotice(stop, () => put({ act: { act: "confirm_stop", shipment: stop.shipment } })));
+  const red = redNotice(view, () => put({ code: "$$OK" }));
+  if (red && !stops.length) stops.push(red);
   return [
     top(view),
     lostBar(),
@@ -272,7 +274,7 @@ function answer() {
 
 function notice(view) {
   if (!atWork(view) || !view.task.notice) return null;
-  return el("section", { class: view.task.red ? "notice red" : "notice" }, el("p", {}, view.task.notice), button("知道了，确认", "wide", () => put({ code: "$$OK" })));
+  return el("section", { class: "notice" }, el("p", {}, view.task.notice), button("知道了，确认", "wide", () => put({ code: "$$OK" })));
 }
 
 function body(view) {

@@ -1,6 +1,6 @@
 /* The screen at a bench: its scanner speaks to the agent, this shows and sounds what it answered. */
 
-import { STEP_ZH, answerBox, atWork, clockLine, el, lines, stopNotice, tick } from "./draw.js";
+import { STEP_ZH, alarms, answerBox, atWork, clockLine, el, lines, redNotice, stopNotice, tick } from "./draw.js";
 import { play, silent, wake } from "./tones.js";
 
 const SILENT_MS = 4500;
@@ -49,9 +49,9 @@ function take(view) {
   const n = view.answer?.n ?? 0;
   const fresh = page.seen >= 0 && n !== page.seen && view.answer;
   if (fresh) play(view.answer.tone);
-  else if (view.stops.length > page.stops) play("error");
+  else if (alarms(view) > page.stops) play("error");
   page.seen = n;
-  page.stops = view.stops.length;
+  page.stops = alarms(view);
   page.view = view;
   page.ahead = view.now_ms - performance.now();
   draw();
@@ -62,6 +62,8 @@ function draw() {
   const view = page.view;
   if (!view) return main.replaceChildren(el("p", { class: "hint" }, "连不上代理，正在重试…"));
   if (view.stops.length && !page.lost) return main.replaceChildren(top(view), ...view.stops.map(stop));
+  const red = page.lost ? null : redNotice(view, () => {});
+  if (red) return main.replaceChildren(top(view), posted(red, "confirm_notice", view.task.shipment));
   return main.replaceChildren(top(view), answer(view), side(view));
 }
 
@@ -84,10 +86,15 @@ function answer(view) {
 const LIGHTS = { ok: "green", warn: "yellow", error: "red", pending: "" };
 
 function stop(task) {
-  const notice = stopNotice(task, () => {});
-  const fields = { token, act: "confirm_stop", shipment: task.shipment, back: station };
+  return posted(stopNotice(task, () => {}), "confirm_stop", task.shipment);
+}
+
+/* The same notice with a form in the place of its button: a press that needs no script. */
+function posted(notice, act, shipment) {
+  const button = notice.querySelector("button");
+  const fields = { token, act, shipment, back: station };
   const inputs = Object.entries(fields).map(([name, value]) => el("input", { type: "hidden", name, value }));
-  notice.querySelector("button").replaceWith(el("form", { method: "post", action: "/act" }, ...inputs, el("button", { class: "danger wide" }, "已放回，确认停止")));
+  button.replaceWith(el("form", { method: "post", action: "/act" }, ...inputs, el("button", { class: "danger wide" }, button.textContent)));
   return notice;
 }
 
@@ -97,7 +104,7 @@ function side(view) {
     "section",
     { class: "side" },
     el("p", { class: "head" }, el("b", {}, STEP_ZH[view.mode] ?? view.task.state_zh), el("span", { class: "code" }, view.task.waybill || view.task.shipment), clockLine(view.task.ship_by_ms, nowMs())),
-    view.task.notice ? el("p", { class: view.task.red ? "notice red" : "notice" }, `${view.task.notice}（确认后扫 $$OK）`) : null,
+    view.task.notice ? el("p", { class: "notice" }, `${view.task.notice}（确认后扫 $$OK）`) : null,
     view.do === "serial" || view.do === "gift" ? el("p", { class: "wants" }, view.want_zh) : null,
     lines(view),
   );
