@@ -125,6 +125,7 @@ def test_nothing_passed_tells_the_shop_so(bench: CoreBench) -> None:
 def test_an_inspection_that_takes_too_long_goes_up(bench: CoreBench) -> None:
     add(bench, b.notify_target, {"name": "ops", "kind": "log", "sealed": b"", "created_ms": 1})
     announce(bench)
+    assert bench.one("SELECT kind FROM notice_outbox") == "return_announced"
     bench.report("hz-a", arrived())
     bench.clock.advance(14_401)
     bench.do(c.Sweep())
