@@ -203,7 +203,8 @@ def test_nonsense_is_refused_by_field(bench: CoreBench) -> None:
     bench.clock.ms += 16 * DAY_MS
     assert refused(bench) == ("return_too_late", "approved_by")
     bench.shop("2")
+    wanted = ch.WantedReturn("RET-NOTSENT2", "DB202600000002")
+    early = ch.OpenReturn(wanted, Keyed("returns:k", "n", "n"), "key:cs")
     with pytest.raises(Rejected) as error:
-        wanted = ch.WantedReturn("RET-NOTSENT2", "DB202600000002")
-        bench.do(ch.OpenReturn(wanted, Keyed("returns:k", "n", "n"), "key:cs"))
+        bench.do(early)
     assert error.value.code == "return_not_shipped"
