@@ -120,4 +120,9 @@ export function answerBox(answer, idle) {
   return el("section", { class: `answer ${answer.light || answer.tone}${long}`, role: answer.tone === "error" ? "alert" : "status" }, el("p", {}, answer.text_zh));
 }
 
-export const STEP_ZH = { pick: "拣货", pack: "复核", load: "装车", label: "已打包" };
+const STEP_ZH = { pick: "拣货", pack: "复核" };
+
+/* What is done with the parcel in hand. */
+export function step(view) {
+  return (view.task.state === "picking" && STEP_ZH[view.mode]) || view.task.state_zh;
+}

@@ -1,6 +1,6 @@
 /* The handheld's page: pair, PIN, then work; every scan goes to the agent, every answer is its own. */
 
-import { STEP_ZH, alarms, answerBox, atWork, button, clockLine, el, lines, missing, redNotice, stopNotice, tick } from "./draw.js";
+import { alarms, answerBox, atWork, button, clockLine, el, lines, missing, redNotice, step, stopNotice, tick } from "./draw.js";
 import { Line, Refusal, ask } from "./line.js";
 import { counting, returns, shortPick, typed } from "./sheets.js";
 import { play, silent, wake } from "./tones.js";
@@ -291,7 +291,7 @@ function task(view) {
   return el(
     "section",
     { class: "task" },
-    el("p", { class: "head" }, el("b", {}, STEP_ZH[view.mode] ?? open.state_zh), el("span", { class: "code" }, open.waybill || open.shipment), clockLine(open.ship_by_ms, nowMs())),
+    el("p", { class: "head" }, el("b", {}, step(view)), el("span", { class: "code" }, open.waybill || open.shipment), clockLine(open.ship_by_ms, nowMs())),
     view.do === "serial" || view.do === "gift" ? el("p", { class: "wants" }, view.want_zh) : null,
     lines(view),
     ready ? button("开始复核", "go wide", () => put({ code: `TASK-${open.shipment}` })) : null,
@@ -300,7 +300,8 @@ function task(view) {
       { class: "acts" },
       doubtful ? button("面单出来了", "go", () => put({ code: "$$OUT" })) : null,
       doubtful ? button("面单没出来", "", () => put({ code: "$$NOTOUT" })) : null,
-      view.label === "held" || view.label === "failed" ? button("打印面单", "go", () => put({ code: "$$PRINT" })) : null,
+      ["held", "failed", "queued"].includes(view.label) ? button("打印面单", "go", () => put({ code: "$$PRINT" })) : null,
+      open.state === "packed" && view.label === "confirmed" ? button("补打", "", () => put({ code: "$$REPRINT" })) : null,
       view.mode === "pick" && missing(view) ? button("缺货", "warn", () => openSheet(shortPick(open, put, closeSheet))) : null,
       button("放下", "", () => put({ code: "$$CANCEL" })),
       button("手输", "", typeIn),

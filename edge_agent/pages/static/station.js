@@ -1,6 +1,6 @@
 /* The screen at a bench: its scanner speaks to the agent, this shows and sounds what it answered. */
 
-import { STEP_ZH, alarms, answerBox, atWork, clockLine, el, lines, redNotice, stopNotice, tick } from "./draw.js";
+import { alarms, answerBox, atWork, clockLine, el, lines, redNotice, step, stopNotice, tick } from "./draw.js";
 import { play, silent, wake } from "./tones.js";
 
 const SILENT_MS = 4500;
@@ -103,7 +103,7 @@ function side(view) {
   return el(
     "section",
     { class: "side" },
-    el("p", { class: "head" }, el("b", {}, STEP_ZH[view.mode] ?? view.task.state_zh), el("span", { class: "code" }, view.task.waybill || view.task.shipment), clockLine(view.task.ship_by_ms, nowMs())),
+    el("p", { class: "head" }, el("b", {}, step(view)), el("span", { class: "code" }, view.task.waybill || view.task.shipment), clockLine(view.task.ship_by_ms, nowMs())),
     view.task.notice ? el("p", { class: "notice" }, `${view.task.notice}（确认后扫 $$OK）`) : null,
     view.do === "serial" || view.do === "gift" ? el("p", { class: "wants" }, view.want_zh) : null,
     lines(view),
