@@ -91,7 +91,9 @@ def test_an_address_that_nobody_can_read_is_shown_to_people_until_it_is_clear(
     assert alarms(bench) == []
 
 
-def test_an_address_that_changes_when_the_box_is_closed_is_brought_to_people(bench: CoreBench) -> None:
+def test_an_address_that_changes_when_the_box_is_closed_is_brought_to_people(
+    bench: CoreBench,
+) -> None:
     say(bench, "paid", 1, (("A", 1),), place=SHENZHEN)
     lines = [OfferLine("A", 1)]
     body = e.OfferAccepted("DB202600000001-1", Token(1, 1), "DB202600000001", "shop1", "1", lines)
