@@ -101,8 +101,8 @@ def build(folder: Path, wheelhouse: Path, broker_port: int, password: str, extra
         inside = ["chroot", str(target), "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp"]
         wheel = next(wheelhouse.glob("packline-*.whl")).name
         print(run([
-            *inside, f"PYTHONPATH=/opt/wheels-here/{wheel}", "python3", "-m", "edge_agent.install",
-            "--wheelhouse", "/opt/wheels-here", "--site", SITE, "--agent", AGENT,
+            *inside, f"PYTHONPATH=/opt/wheelhouse/{wheel}", "python3", "-m", "edge_agent.install",
+            "--wheelhouse", "/opt/wheelhouse", "--site", SITE, "--agent", AGENT,
             "--mqtt-host", BROKER_HOST, "--mqtt-port", str(broker_port),
         ]), flush=True)  # fmt: skip
         _dress(target, password, extra)
@@ -171,7 +171,7 @@ def empty_data(folder: Path) -> bytearray:
 def _entered(target: Path, wheelhouse: Path) -> ExitStack:
     """/proc, /dev and the wheelhouse inside the root; gone again at the end, also on failure."""
     stack = ExitStack()
-    for source, place in (("/proc", "proc"), ("/dev", "dev"), (str(wheelhouse), "opt/wheels-here")):
+    for source, place in (("/proc", "proc"), ("/dev", "dev"), (str(wheelhouse), "opt/wheelhouse")):
         (target / place).mkdir(exist_ok=True)
         run(["mount", "--bind", source, str(target / place)])
         stack.callback(run, ["umount", "--lazy", str(target / place)])
