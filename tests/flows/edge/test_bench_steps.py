@@ -13,6 +13,7 @@ from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import PrinterLevel, PrinterStatus
 from edge_agent.flows import cards, count
 from edge_agent.journal import stations, tasks
+from edge_agent.journal.tables import FLOOR_COLUMNS, SCHEMA_VERSION
 from edge_agent.pages import acts
 from protocols import commands
 from protocols.errors import Rejected
@@ -317,3 +318,16 @@ def test_the_desk_confirms_a_notice_and_sends_a_label_to_another_printer(floor: 
     assert floor.job(SHIPMENT).printer == "label-2"
     with pytest.raises(Rejected, match="print_step_refused"):
         press(floor, act="give_up", **label)
+
+
+def test_a_parcel_begun_under_the_first_schema_is_finished_under_this_one(floor: Floor) -> None:
+    granted(floor, CASE)
+    scans(floor, TASK, "SKU-C")
+    for table, columns in FLOOR_COLUMNS.items():
+        for column in columns:
+            floor.core.db.execute(f"ALTER TABLE {table} DROP COLUMN {column.split()[0]}")
+    floor.core.db.execute("PRAGMA user_version=1")
+    floor.restart()
+    floor.core_seen = True
+    assert scans(floor, TASK, "SKU-C") == ["packing", "packed"]
+    assert floor.core.db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
