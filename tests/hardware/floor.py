@@ -154,7 +154,7 @@ class Floor:
         return shipment
 
     def holds(self, shipment: str) -> bool:
-        return any(shipment.encode() in event.d for event in self.core.events())
+        return any(shipment.encode() in bytes(event.d) for event in self.core.events())
 
     def picks(self, station: str = "") -> list[Event]:
         return [
