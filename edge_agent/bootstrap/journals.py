@@ -40,8 +40,11 @@ PROBE_BYTES = 1024 * 1024
 """What must fit on a disk that was full before it is tried again."""
 
 
-_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
-"""What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it."""
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BROKEN_READS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ,
+                 sqlite3.SQLITE_IOERR_CORRUPTFS)  # fmt: skip
+"""What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it. A
+disk without room for the shared memory of the log is an I/O error, but none of a read."""
 
 
 def journal_path(settings: Settings, stream: str) -> Path:
@@ -66,25 +69,44 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
         connector(path), settings.agent, stream, SystemIds().epoch, settings.quota_bytes,
         Room(functools.partial(free_bytes, settings.data_path), settings.reserve_bytes),
     )  # fmt: skip
-    reason, saved = "first", salvage.Salvaged()
     if path.exists() and not is_whole(path):
-        aside = path.with_name(f"{path.name}.broken-{now.wall_ms}")
-        for suffix in ("", "-wal", "-shm"):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        saved = salvage.read(aside, settings.agent, stream)
-        log.error("journal.put_aside path=%s rows_saved=%d", aside, len(saved.events))
-        reason = "salvaged"
+        _move(path, path.with_name(f"{path.name}{_ASIDE}{now.wall_ms}"))
+    waiting = _put_aside(path)
+    saved = [salvage.read(aside, settings.agent, stream) for aside in waiting]
     try:
-        core.open(now, reason)
+        core.open(now, "salvaged" if waiting else "first")
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
-    if saved.events or saved.gaps:
-        ((_, failed),) = core.commit([(functools.partial(salvage.carry_over, salvaged=saved), now)])
+    for aside, found in zip(waiting, saved, strict=True):
+        log.error("journal.put_aside path=%s rows_saved=%d", aside, len(found.events))
+        carry = functools.partial(salvage.carry_over, salvaged=found)
+        ((_, failed),) = core.commit([(carry, now)])
         if failed is not None:
             raise failed
+        _move(aside, aside.with_name(aside.name.replace(_ASIDE, ".broken-")))
     return core
+
+
+_ASIDE = ".salvaging-"
+"""In the name of a broken file until the commit that holds its rows: a start that breaks off, or a
+disk too full for the new file, leaves it to the next start, which carries over again. Rows carried
+twice keep their origin, by which the core knows them."""
+_PARTS = ("", "-wal", "-shm")
+
+
+def _put_aside(path: Path) -> list[Path]:
+    """Broken files whose rows are in no journal yet, oldest first; a broken-off move is ended."""
+    found = sorted(path.parent.glob(f"{path.name}{_ASIDE}*[0-9]"))
+    if found and not path.exists():
+        _move(path, found[-1])
+    return found
+
+
+def _move(path: Path, to: Path) -> None:
+    for suffix in _PARTS:
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(to.with_name(to.name + suffix))
 
 
 def is_whole(path: Path) -> bool:
@@ -108,7 +130,8 @@ def is_broken(error: BaseException) -> bool:
     """Whether this says that a file's content is broken."""
     if isinstance(error, BaseExceptionGroup):
         return any(is_broken(one) for one in error.exceptions)
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in _BROKEN or code in _BROKEN_READS
 
 
 def free_bytes(folder: Path) -> int:

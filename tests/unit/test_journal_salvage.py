@@ -62,6 +62,77 @@ def test_a_smashed_file_is_put_aside_and_the_shift_goes_on(tmp_path: Path) -> No
     core.close()
 
 
+def smashed(folder: Path) -> Settings:
+    settings, path = written(folder, 2_000)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xff" * 8192)
+    return settings
+
+
+def test_a_start_that_breaks_off_while_it_salvages_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plug is pulled after the file was put aside, or the disk takes no new file just then."""
+    settings = smashed(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(JournalCore, "open", lambda *_: (_ for _ in ()).throw(SystemExit))
+        with pytest.raises(SystemExit):
+            bootstrap.open_core(settings, "floor", NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(salvage, "carry_over", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bootstrap.open_core(settings, "floor", NOW)
+    core = bootstrap.open_core(settings, "floor", NOW)
+    found = events(core)
+    assert b'"salvaged"' in bytes(found[0].d)
+    assert len([event for event in found if event.o is not None]) > 100
+    core.close()
+    again = bootstrap.open_core(settings, "floor", NOW)
+    assert len(events(again)) == len(found)
+    again.close()
+    assert len(list(tmp_path.glob("floor.db.broken-*[0-9]"))) == 1
+
+
+def test_a_move_that_breaks_off_between_file_and_wal_is_ended(tmp_path: Path) -> None:
+    settings, path = written(tmp_path, 8)
+    aside = path.with_name("floor.db.salvaging-1800000000000")
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA wal_autocheckpoint=0")
+    db.execute("UPDATE epoch SET acked=0")
+    whole, log = path.read_bytes(), path.with_name("floor.db-wal").read_bytes()
+    db.close()
+    for part in tmp_path.glob("floor.db*"):
+        part.unlink()
+    aside.write_bytes(whole)
+    path.with_name("floor.db-wal").write_bytes(log)
+    core = bootstrap.open_core(settings, "floor", NOW)
+    carried = [event.o.seq for event in events(core) if event.o is not None]
+    assert carried == list(range(1, 10))
+    core.close()
+
+
+def test_a_disk_too_full_to_open_the_log_does_not_make_a_journal_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut on a full disk SQLite says IOERR_SHMSIZE: a medium to wait for, no more."""
+    settings, path = written(tmp_path, 8)
+
+    def no_room(*_: object, **__: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", no_room)
+        with pytest.raises(Unavailable, match="journal_unusable") as caught:
+            bootstrap.is_whole(path)
+    assert journals.storage_trouble(caught.value, tmp_path) == "disk I/O error"
+    core = bootstrap.open_core(settings, "floor", NOW)
+    assert not list(tmp_path.glob("floor.db.*[0-9]"))
+    core.close()
+
+
 def test_garbage_gives_a_new_epoch_and_nothing_else(tmp_path: Path) -> None:
     settings = Settings(site="sha", agent="sha-1", data_dir=str(tmp_path))
     (tmp_path / "floor.db").write_bytes(b"not a database at all" * 1000)
