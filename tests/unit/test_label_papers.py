@@ -221,6 +221,7 @@ def test_characters_that_no_font_has_are_known_before_printing() -> None:
 def test_a_missing_character_is_logged_without_the_character(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.WARNING)
     press().framed(fields(receiver_name_masked="\U000323af*"))
     assert "label.glyph_missing kind=waybill field=receiver_name_masked count=1" in caplog.text
     assert "\U000323af" not in caplog.text
