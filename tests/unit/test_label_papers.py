@@ -1,6 +1,7 @@
 """Every kind of paper on every stock: it reads back, hides people, and says what it cannot do."""
 
 import io
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
