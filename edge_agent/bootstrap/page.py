@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 GONE_MS = 10_000
 """How long what we sent may stay unconfirmed before a connection is given up."""
+HEAD_S = 10.0
+"""How long a caller may take to say what it wants; who only holds a place loses it."""
 
 
 async def show_page(settings: Settings, agent: Agent) -> None:
@@ -89,7 +91,7 @@ async def _serve(
     import uvicorn
 
     config = uvicorn.Config(
-        build(), log_config=None, lifespan="off",
+        build(), log_config=None, lifespan="off", http=_prompt_protocol(),
         loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,
         timeout_keep_alive=5, timeout_graceful_shutdown=1,
         ssl_certfile=keys[0] or None, ssl_keyfile=keys[1] or None,
@@ -118,6 +120,48 @@ def listener(host: str, port: int) -> socket.socket:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
+
+
+def _prompt_protocol() -> type[asyncio.Protocol]:
+    """The server's protocol for callers that send a whole request head within `HEAD_S`.
+
+    Uvicorn waits for the head without end and counts the connection: 64 silent ones of any device
+    in the warehouse's network would keep every handheld out.
+    """
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    class PromptProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._late: asyncio.TimerHandle | None = None
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._late is not None:
+                self._late.cancel()
+
+        def _wait(self) -> None:
+            if not self._no_request():
+                if self._late is not None:
+                    self._late.cancel()
+                self._late = None
+            elif self._late is None:
+                self._late = asyncio.get_running_loop().call_later(HEAD_S, self._give_up)
+
+        def _no_request(self) -> bool:
+            return self.cycle is None or bool(self.cycle.response_complete)
+
+        def _give_up(self) -> None:
+            self._late = None
+            if self._no_request():
+                self.transport.close()
+
+    return PromptProtocol
 
 
 def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:

@@ -6,6 +6,7 @@ changes something needs our Origin, and nothing is read beyond a bound.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from protocols.errors import PacklineError, Rejected, Unavailable
 
 BODY_BYTES_MAX = 8_192
+BODY_S = 10.0
+"""A body comes in one piece; who sends it by drops only holds a place."""
 HEADERS = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -76,12 +79,16 @@ def check_origin(request: Request) -> None:
 
 
 async def body_of(request: Request) -> bytes:
-    """The body, at most 8 KiB. Raises `Rejected("body_too_large")`."""
+    """The body, at most 8 KiB. Raises `Rejected("body_too_large")`, `body_slow`."""
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            raise Rejected("body_too_large", "内容太长", "body too large", field="body")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > BODY_BYTES_MAX:
+                    raise Rejected("body_too_large", "内容太长", "body too large", field="body")
+    except TimeoutError as error:
+        raise Rejected("body_slow", "内容没有收完", "body too slow", field="body") from error
     return body
 
 
@@ -95,7 +102,7 @@ async def fields_of(request: Request) -> Mapping[str, Any]:
         raise Rejected("not_from_here", "请求不是来自本页面", "not json", field="content-type")
     try:
         fields = msgspec.json.decode(await body_of(request))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected("body_broken", "内容有误", "broken json", field="body") from error
     if not isinstance(fields, dict):
         raise Rejected("body_broken", "内容有误", "not an object", field="body")

@@ -36,6 +36,8 @@ async def _pushed(desk: Desk, station: str, over: Callable[[], str]) -> AsyncIte
     loop = asyncio.get_running_loop()
     mark: object = None
     told_at = 0.0
+    if desk.board.is_full(station):
+        return  # others that asked at the same time took the last places
     with desk.board.watching(station) as woken:
         while not desk.board.closed:
             if reason := over():

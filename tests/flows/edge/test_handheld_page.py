@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from edge_agent.agent.board import STATION_WATCHERS_MAX
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.handheld import LOCK_MS, HandheldRules
 from edge_agent.flows import handheld as flow
 from edge_agent.journal import handhelds
+from edge_agent.pages import guard, stream
 from protocols.errors import Rejected
 from tests.support.edge import cancel, grant
 from tests.support.handhelds import OPERATOR, PIN, Aisle
@@ -347,6 +349,30 @@ async def test_broken_requests_are_named_and_change_nothing(working: Device) -> 
         assert answer.status_code == 422, body
         assert answer.json()["field"], body
     assert (await working.scan(TASK))["tone"] == "ok", "what comes next goes through"
+
+
+async def test_a_body_of_brackets_or_by_drops_is_refused_by_name(
+    working: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(guard, "BODY_S", 0.05)
+    headers = {"content-type": "application/json"}
+    for content, code in ((b"[" * 4000 + b"]" * 4000, "body_broken"), (drops(), "body_slow")):
+        told = await working.http.post("/pda/do", content=content, headers=headers)
+        assert (told.status_code, told.json()["code"]) == (422, code)
+
+
+async def test_pages_opened_all_at_once_get_no_more_places_than_there_are(aisle: Aisle) -> None:
+    """Each stream begins after its answer's head has gone out: the places are counted again."""
+    streams = [stream.events(aisle.agent, "PDA-1", str) for _ in range(30)]
+    begun = [asyncio.ensure_future(anext(aiter(one.body_iterator), b"")) for one in streams]
+    told = await asyncio.gather(*begun)
+    assert sum("event: state" in str(one) for one in told) == STATION_WATCHERS_MAX
+    for one in streams:
+        await one.body_iterator.aclose()  # type: ignore[attr-defined]
 
 
 async def test_long_scans_and_control_characters_are_error_tones(working: Device) -> None:
