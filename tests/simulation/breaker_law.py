@@ -32,12 +32,17 @@ def lasts_ms(opening: int) -> int:
 
 
 class BreakerLaw:
-    """One core database; made anew when another takes its place."""
+    """One core database; made anew when another takes its place.
+
+    What a restored database brings along was judged when it was committed. Its changes cannot be
+    judged again: the rows of that time, which they are held against, are gone.
+    """
 
     def __init__(self, checker: CoreChecker) -> None:
         self._checker = checker
+        self._past = checker.one("SELECT max(id) FROM trail") or 0
         self._rows = self._read()
-        self._counted: dict[str, int] = {}
+        self._counted = {name: row["counted_from_ms"] for name, row in self._rows.items()}
         self._wrong_since: dict[tuple[str, str], int] = {}
 
     def _read(self) -> dict[str, sqlite3.Row]:
@@ -45,6 +50,7 @@ class BreakerLaw:
 
     def step(self, news: list[sqlite3.Row], now_ms: int) -> None:
         """What the trail of the last commits says."""
+        news = [row for row in news if row["id"] > self._past]
         changes = [row for row in news if row["change"].startswith("breaker:")]
         given = [row["subject"] for row in news if row["change"].endswith(">offered")]
         parked = [row["subject"] for row in news if row["change"] == "parked:breaker"]
@@ -55,8 +61,9 @@ class BreakerLaw:
             old = before.get(name)
             if old is not None and old["version"] != row["version"]:
                 self._kept_its_time(old, row)
+        taken_back = {row["subject"] for row in changes if row["change"] == "breaker:reversed"}
         for change in changes:
-            self._changed(change, before, now_ms)
+            self._changed(change, before, taken_back, now_ms)
         if self._checker.recovering():
             return
         for shipment in given:
@@ -66,19 +73,29 @@ class BreakerLaw:
 
     # --- openings -----------------------------------------------------------------------------
 
-    def _changed(self, change: sqlite3.Row, before: dict[str, sqlite3.Row], now_ms: int) -> None:
+    def _changed(
+        self,
+        change: sqlite3.Row,
+        before: dict[str, sqlite3.Row],
+        taken_back: set[str],
+        now_ms: int,
+    ) -> None:
         name, kind = change["subject"], change["change"].partition(":")[2]
         if kind in ("closed", "force_ended"):
             self._counted[name] = self._rows[name]["counted_from_ms"]
         row = self._rows[name]
         if kind == "opened" and row["state"] == "open":
-            self._opened(row, before.get(name), now_ms)
+            self._opened(row, before.get(name), now_ms, taken_back=name in taken_back)
 
-    def _opened(self, row: sqlite3.Row, old: sqlite3.Row | None, now_ms: int) -> None:
+    def _opened(
+        self, row: sqlite3.Row, old: sqlite3.Row | None, now_ms: int, *, taken_back: bool
+    ) -> None:
         name, because = row["warehouse"], json.loads(row["because"])
-        trial = old is not None and old["state"] == "half_open"
+        trials = self._on_trial(old, taken_back=taken_back)
+        trial = trials is not None
         needed = 1 if trial else LATE
-        if len({judged[0] for judged in because}) < needed:
+        known = trials is None or all((judged[0], judged[1]) in trials for judged in because)
+        if len({judged[0] for judged in because}) < needed or not known:
             raise Violation("P10", f"{name} opened for {because}")
         for shipment, due_ms, _ in because:
             self._was_late(name, shipment, due_ms, now_ms)
@@ -94,6 +111,19 @@ class BreakerLaw:
         opened = [r for r in self._rows.values() if _shut(r)]
         if len(opened) > WAREHOUSES // 2:
             raise Violation("P10", f"{[r['warehouse'] for r in opened]} are open at once")
+
+    @staticmethod
+    def _on_trial(old: sqlite3.Row | None, *, taken_back: bool) -> set[tuple[str, int]] | None:
+        """The trials of a half-open breaker with their deadlines; None for one that is not.
+
+        An opening for a trial that is taken back leaves it half-open, and the next trial may be
+        late in the same judgement.
+        """
+        if old is None:
+            return None
+        trials = {(judged[0], judged[1]) for judged in json.loads(old["trials"])}
+        again = old["state"] == "open" and taken_back and trials
+        return trials if old["state"] == "half_open" or again else None
 
     def _was_late(self, name: str, shipment: str, due_ms: int, now_ms: int) -> None:
         found = self._checker.rows("SELECT * FROM shipment WHERE id = ?", shipment)
