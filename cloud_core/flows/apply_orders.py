@@ -308,7 +308,7 @@ def new_shipment(ws: WorkingSet, order: Order, number: int) -> Shipment | None:
         parked_ms=None,
         warehouse="",
         agent="",
-        token_epoch=ws.core_epoch,
+        token_epoch=0 if ws.recovering else ws.core_epoch,  # below what a bench may still tell
         token_n=0,
         deadline_ms=None,
         waiting="",

@@ -23,6 +23,7 @@ from cloud_core.flows.route import table_of
 from cloud_core.store.hold_rows import overdue_checks
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
+from protocols.messages import Token
 
 WAITING, REFUSED, TIMED_OUT = "outside", "outside_refused", "outside_timeout"
 PARKED = frozenset({WAITING, REFUSED, TIMED_OUT})
@@ -48,9 +49,12 @@ def ask_first(ws: WorkingSet, order: Order, shipment: Shipment) -> bool:
     if known is not None:
         return known.state == "waiting"
     ws.stock_for(sku for sku, _ in lines)
+    token = Token(ws.core_epoch, shipment.token_n + 1)
+    if ws.recovering:  # a bench may have it under the first token of a forgotten life
+        token = shipment.token
     waiting = replace(
-        shipment, parked=WAITING, parked_ms=ws.now_ms, token_epoch=ws.core_epoch,
-        token_n=shipment.token_n + 1, version=shipment.version + 1,
+        shipment, parked=WAITING, parked_ms=ws.now_ms, token_epoch=token.core_epoch,
+        token_n=token.n, version=shipment.version + 1,
     )  # fmt: skip
     _set_aside(ws, order, waiting, lines)
     ws.shipments.put(waiting)

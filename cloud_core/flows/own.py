@@ -211,14 +211,18 @@ def _send_offer(ws: WorkingSet, shipment: Shipment, order: Order, lines: Lines) 
 def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "core") -> Shipment:
     """Take an offered shipment from its agent: old agent fenced, not yet re-owned.
 
-    Its hold stays until `own` moves it: a timer never gives paid goods back to sale (P9).
+    Its hold stays until `own` moves it: a timer never gives paid goods back to sale (P9). While the
+    core recovers, the fence is of the token's own life: a bench may still tell of later tokens of
+    that life, which void neither this row nor this fence.
 
     `why` is `timeout`, `rejected`, `stopped`…; the first two keep the warehouse out of the next
     routing until its stock changes.
     """
     assert shipment.state == "offered", shipment.state
-    shipment = lift(ws, shipment)
-    fence = Token(ws.core_epoch, shipment.token_n + 1)
+    if not ws.recovering:
+        shipment = lift(ws, shipment)
+    life = shipment.token_epoch if ws.recovering else ws.core_epoch
+    fence = Token(life, shipment.token_n + 1)
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
     if why in ("timeout", "rejected") and shipment.waiting != CLAIM:

@@ -16,7 +16,15 @@ from msgspec.structs import replace
 from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.progress import GONE, UNGRANTED
 from cloud_core.domain.rows import Hold, Incident, Order, OrderLine, Shipment, ShipmentLine
-from cloud_core.flows.own import hold_id, lift, note, release, send_cancel, settle_order
+from cloud_core.flows.own import (
+    hold_id,
+    lift,
+    note,
+    release,
+    send_cancel,
+    settle_order,
+    take_back,
+)
 from cloud_core.flows.parts import next_id
 from cloud_core.store import hold_rows
 from cloud_core.store.working_set import WorkingSet
@@ -31,7 +39,8 @@ def forgotten(ws: WorkingSet, event: Event, body: Any, shipment: Shipment) -> bo
     if event.t not in _STATE or token.core_epoch >= ws.core_epoch or shipment.state in GONE:
         return False
     unowned = not shipment.agent and shipment.state in UNGRANTED
-    return unowned or token > shipment.token
+    since = unowned and shipment.token_epoch == ws.core_epoch  # what this life gave, it can give up
+    return since or token > shipment.token
 
 
 def reattach(
@@ -102,14 +111,16 @@ def _attached(
         decision='{"reattached":true}', version=base.version + 1,
         top_n=max(base.top_n, base.token_n),
     )  # fmt: skip
-    if known is not None:
-        ws.shipments.put(shipment)
-        return shipment
-    units: dict[str, int] = {}
+    units: Counter[str] = Counter()
     for line in body.lines:
-        units[line.sku] = units.get(line.sku, 0) + line.quantity
+        units[line.sku] += line.quantity
     lines = tuple(ShipmentLine(shipment.id, sku, n) for sku, n in sorted(units.items()))
-    ws.add_shipment(shipment, lines)
+    if known is None:
+        ws.add_shipment(shipment, lines)
+        return shipment
+    ws.shipments.put(shipment)
+    if {line.sku: line.quantity for line in ws.lines_of(shipment.id)} != units:
+        ws.shipment_lines.put(lines)  # the forgotten life cut the order into other parts
     return shipment
 
 
@@ -122,11 +133,12 @@ def _hold_again(ws: WorkingSet, shipment: Shipment, body: Any) -> None:
     if old is not None and old.state == "held":
         return
     ws.holds.put(hold)
-    if old is not None and old.warehouse != hold.warehouse:  # another life gave the same number
-        ws.writes.append(partial(hold_rows.forget_lines, hold_id=hold.id, but_in=hold.warehouse))
     lines = ws.lines_of(shipment.id)
-    ws.cover_hold(hold.id, [(shipment.warehouse, line.sku, line.quantity) for line in lines])
-    for line in ws.lines_of(shipment.id):
+    units = tuple((shipment.warehouse, line.sku, line.quantity) for line in lines)
+    ws.cover_hold(hold.id, units)
+    if old is not None:  # another life gave the same number
+        ws.writes.append(partial(hold_rows.cover_again, hold_id=hold.id, units=units))
+    for line in lines:
         ws.move(shipment.warehouse, line.sku, held=line.quantity, reason="reattach", ref=hold.id)
 
 
@@ -227,24 +239,24 @@ def _wanted(ws: WorkingSet, order: Order) -> dict[str, int]:
 def _add_rest(ws: WorkingSet, order: Order, kept: Shipment, left: dict[str, int]) -> None:
     rest = replace(
         kept, id=next_id(ws, order.id), state="routed", parked="recovering", parked_ms=ws.now_ms,
-        warehouse="", agent="", token_epoch=ws.core_epoch, token_n=0, top_n=0, carrier="",
-        waybill="", label="", label_revision=0, granted_ms=None, handed_over_ms=None,
-        purged_ms=None, decision="{}", version=0,
+        warehouse="", agent="", token_epoch=0 if ws.recovering else ws.core_epoch, token_n=0,
+        top_n=0, carrier="", waybill="", label="", label_revision=0, granted_ms=None,
+        handed_over_ms=None, purged_ms=None, decision="{}", version=0,
     )  # fmt: skip
     ws.add_shipment(rest, tuple(ShipmentLine(rest.id, sku, n) for sku, n in left.items()))
     ws.trail(rest.id, "split", "core", kept.id)
 
 
 def _withdraw(ws: WorkingSet, shipment: Shipment, agent: str) -> None:
-    other = lift(ws, shipment)
+    """End what promises too much; its token stays, for its own bench may still tell of it."""
+    other = shipment
+    if shipment.state == "offered":
+        other = take_back(ws, shipment, "reattached")
     release(ws, other, "moved")
-    fence = Token(ws.core_epoch, other.token_n + 1)
-    if other.state == "offered":
-        send_cancel(ws, other, fence, "reattached", answer=False)
     ws.shipments.put(
         replace(
             other, stop="cancelled", parked="", parked_ms=ws.now_ms, deadline_ms=None, waiting="",
-            token_epoch=fence.core_epoch, token_n=fence.n, version=other.version + 1,
+            version=other.version + 1,
         )
     )  # fmt: skip
     note(ws, other, "superseded", f"agent:{agent}")

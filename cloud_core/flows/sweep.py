@@ -20,7 +20,7 @@ from cloud_core.flows.escalate import escalate
 from cloud_core.flows.grant import grant
 from cloud_core.flows.own import CLAIM, is_reachable, own, take_back
 from cloud_core.flows.recover import finish_if_done
-from cloud_core.flows.returns import purge_returns
+from cloud_core.flows.returns import purge_id, purge_returns
 from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
 from cloud_core.store.stock_check import open_alarm_keys
 from cloud_core.store.working_set import WorkingSet
@@ -62,6 +62,8 @@ def sweep(ws: WorkingSet, command: Sweep) -> Swept:
 
 
 def _expire_offers(ws: WorkingSet, limit: int) -> int:
+    if ws.recovering:  # the backup's offers: their benches still have to tell what became of them
+        return 0
     count = 0
     for shipment_id in ws.fetch.due_offers(ws.now_ms, limit):
         shipment = ws.shipments.get(shipment_id)
@@ -192,7 +194,7 @@ def _purge(ws: WorkingSet, limit: int) -> int:
         if known is not None and known.body:
             ws.outbox.put(replace(known, body=b"", received_ms=known.received_ms or ws.now_ms))
     for agent, shipments in agents.items():
-        ws.send(f"purge:{shipments[0]}", agent, "purge", codec.encode(Purge(shipments)))
+        ws.send(purge_id(ws, shipments), agent, "purge", codec.encode(Purge(shipments)))
     return len(ids)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import Column, Connection, LargeBinary, Table
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store.pg_values import Literal, array_type, literal_of
-from cloud_core.store.plain_writer import covered, gone_lines
+from cloud_core.store.plain_writer import came_lines, covered, gone_lines
 from cloud_core.store.row_map import Rows
 from cloud_core.store.working_set import WorkingSet
 
@@ -115,7 +115,8 @@ class GuardedWriter:
     def lines(self, table: Table, kind: type[Any], rows: Rows[Any]) -> None:
         """As `rows`, for tuples of rows that belong to one parent; a split one has fewer."""
         new, changed = rows.pairs()
-        self._insert(table, kind, [line for lines in new for line in lines])
+        more = (*(line for lines in new for line in lines), *came_lines(changed))
+        self._insert(table, kind, more)
         c = t.shipment_line.c
         self._arrays(
             "DELETE FROM shipment_line USING {} "
@@ -125,7 +126,8 @@ class GuardedWriter:
         pairs = []
         for old, now in changed:
             before = {line.sku: line for line in old}
-            pairs += [(before[line.sku], line) for line in now if before[line.sku] is not line]
+            kept = [(before[line.sku], line) for line in now if line.sku in before]
+            pairs += [(was, line) for was, line in kept if was is not line]
         self._update(table, kind, pairs)
 
     def order_lines(self, rows: Rows[Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Engine, delete, exists, select, text
+from sqlalchemy import Connection, Engine, delete, exists, insert, select, text
 
 from cloud_core.domain.rows import OutsideCheck
 from cloud_core.store import schema as t
@@ -107,7 +107,13 @@ def outside_check(connection: Connection, key: str) -> OutsideCheck | None:
     return one(connection, _CHECK.where(t.outside_check.c.id == key), OutsideCheck)
 
 
-def forget_lines(connection: Connection, *, hold_id: str, but_in: str) -> None:
-    """What an ended hold of this id covered in other warehouses than this one."""
-    c = t.hold_line.c
-    connection.execute(delete(t.hold_line).where(c.hold_id == hold_id, c.warehouse != but_in))
+def cover_again(connection: Connection, *, hold_id: str, units: Units) -> None:
+    """A hold whose id an ended one had covers these units and no others."""
+    connection.execute(delete(t.hold_line).where(t.hold_line.c.hold_id == hold_id))
+    connection.execute(
+        insert(t.hold_line),
+        [
+            {"hold_id": hold_id, "warehouse": warehouse, "sku": sku, "quantity": quantity}
+            for warehouse, sku, quantity in units
+        ],
+    )

@@ -59,7 +59,8 @@ class PlainWriter:
         """As `rows`, for tuples of rows that belong to one parent; a split one has fewer."""
         new, changed = rows.pairs()
         plan = _plan(table, kind)
-        self._many(plan.insert, [plan.values(line) for lines in new for line in lines])
+        more = (*(line for lines in new for line in lines), *came_lines(changed))
+        self._many(plan.insert, [plan.values(line) for line in more])
         self._many(
             "DELETE FROM shipment_line WHERE shipment_id = ? AND sku = ?", gone_lines(changed)
         )
@@ -139,17 +140,26 @@ class PlainWriter:
             self._connection.exec_driver_sql(sql, values)
 
 
-def gone_lines(
-    changed: Sequence[tuple[Sequence[r.ShipmentLine], Sequence[r.ShipmentLine]]],
-) -> list[tuple[str, str]]:
+Changed = Sequence[tuple[Sequence[r.ShipmentLine], Sequence[r.ShipmentLine]]]
+"""The lines of shipments before and now."""
+
+
+def gone_lines(changed: Changed) -> list[tuple[str, str]]:
     """(shipment, sku) of lines that went to other shipments when their order was split."""
-    return [
-        (line.shipment_id, line.sku)
-        for old, now in changed
-        if len(old) != len(now)
-        for line in old
-        if all(line.sku != kept.sku for kept in now)
-    ]
+    return [(line.shipment_id, line.sku) for old, now in changed for line in _only(old, now)]
+
+
+def came_lines(changed: Changed) -> list[r.ShipmentLine]:
+    """Lines that a known shipment has since its bench told what it was really sent."""
+    return [line for old, now in changed for line in _only(now, old)]
+
+
+def _only(
+    these: Sequence[r.ShipmentLine], those: Sequence[r.ShipmentLine]
+) -> Sequence[r.ShipmentLine]:
+    """Lines of SKUs that only the first of two have; most changes are of counts alone."""
+    skus = [line.sku for line in those]
+    return () if [line.sku for line in these] == skus else [i for i in these if i.sku not in skus]
 
 
 def covered(ws: WorkingSet) -> list[tuple[str, str, str, int]]:
