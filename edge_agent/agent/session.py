@@ -199,6 +199,9 @@ class Session:
     def _greet_again(self, reason: str) -> None:
         log.info("session.reopened reason=%s", reason)
         self._live.welcomed = False
+        # An answer to an earlier hello would end the asking while the new hello may be lost, and a
+        # restored core would wait for what this agent has to replay for ever.
+        self._asked.clear()
         self._greet.set()
 
     def _hello(self) -> None:

@@ -24,10 +24,10 @@ from edge_agent.flows import greet, print_label, purge, upload
 from edge_agent.flows import work as work_flow
 from edge_agent.journal import rows
 from edge_agent.settings import ScannerSetting, Settings
-from protocols import chain
-from protocols.messages import Ack, StreamHave, Welcome
+from protocols import chain, codec
+from protocols.messages import Ack, Hello, StreamHave, Welcome
 from tests.support.edge import Floor, grant, hand_over
-from tests.support.edge_live import HandPrinter, live_of, ports_of, until
+from tests.support.edge_live import HandPrinter, StillLink, live_of, ports_of, until
 
 SHIPMENT = "DB2026AAAA-1"
 PAPER_OUT = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")
@@ -176,6 +176,52 @@ async def test_a_label_held_just_before_the_welcome_prints_after_it(
     live.write = write  # type: ignore[method-assign]
     await session._welcome(welcome)
     assert str(floor.job(SHIPMENT).job.state) == "queued"
+
+
+class LostHellos(StillLink):
+    """Takes everything and keeps the hellos to look at; who loses them is the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hellos: list[Hello] = []
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        if topic.endswith("/hello"):
+            self.hellos.append(codec.decode(payload, Hello))
+        return True
+
+
+async def test_a_restored_core_hears_a_hello_of_its_new_life_whatever_is_lost(
+    floor: Floor, telemetry: Floor
+) -> None:
+    """The answer to a second, older hello ended the asking; the core waited for ever."""
+    live = live_of(floor, telemetry, HandPrinter())
+    link = LostHellos()
+    live.ports = replace(live.ports, link=link)
+    session = Session(live)
+    live.connected = True
+
+    def welcome(hello: Hello) -> Welcome:
+        have = [
+            StreamHave(at.stream, at.epoch, 0, chain.genesis("sha-1", at.stream, at.epoch).hex())
+            for at in hello.streams
+        ]
+        return Welcome(1, 9, hello.inc, 0, hello.mono_ms, have)
+
+    for _ in range(2):
+        floor.clock.step(7)
+        session._hello()
+    await session._welcome(welcome(link.hellos[0]))
+    assert session._greet.is_set()
+    floor.clock.step(7)
+    session._hello()  # this one is lost
+    await session._welcome(welcome(link.hellos[1]))
+    assert not live.welcomed
+    floor.clock.step(7)
+    session._hello()
+    assert link.hellos[-1].core_epoch == 9
+    await session._welcome(welcome(link.hellos[-1]))
+    assert live.welcomed
 
 
 async def test_a_late_copy_of_an_older_ack_takes_nothing_back(
