@@ -124,8 +124,17 @@ def purge_returns(ws: WorkingSet, limit: int) -> int:
         agents.setdefault(row.agent, []).append(row.id)
         count += 1
     for agent, ids in agents.items():
-        ws.send(f"purge:{ids[0]}", agent, "purge", codec.encode(Purge(ids)))
+        ws.send(purge_id(ws, ids), agent, "purge", codec.encode(Purge(ids)))
     return count
+
+
+def purge_id(ws: WorkingSet, ids: Sequence[str]) -> str:
+    """The id of the command to forget these; each is forgotten once in a life of the core.
+
+    A core restored from a backup may begin with the same one and go on with others: under an id of
+    its earlier life an agent would take that for a repeat and keep their label fields.
+    """
+    return f"purge:{ids[0]}:{ws.core_epoch}"
 
 
 def shown(row: Return) -> dict[str, object]:

@@ -194,3 +194,33 @@ def test_a_token_is_never_given_twice_though_a_waived_bench_comes_back(world: Re
     assert [core.stock(w, "A")[2] for w in ("HZ01", "SZ01")] == [1, 1]
     core.report("hz-a", ("task.stopped", e.TaskStopped(SHIPMENT, T1, Token(9, 3))))
     assert [core.stock(w, "A")[2] for w in ("HZ01", "SZ01")] == [0, 1]
+
+
+def sent_away(core: CoreBench) -> tuple[str, bytes]:
+    """The first order leaves; a day later its label fields are to be forgotten: id and body."""
+    core.shop("1")
+    core.report("hz-a", accepted())
+    core.report("hz-a", handed_over(core.one("SELECT number FROM waybill WHERE state = 'drawn'")))
+    return purged(core)
+
+
+def purged(core: CoreBench) -> tuple[str, bytes]:
+    core.clock.advance(25 * 3_600)
+    core.do(c.Sweep())
+    (purge,) = [found for found in core.commands("hz-a") if found.kind == "purge"]
+    return purge.id, purge.body
+
+
+def test_what_a_forgotten_life_purged_does_not_keep_others_from_being_forgotten(
+    world: Restored,
+) -> None:
+    """An agent takes a command id it has had for a repeat and executes nothing (P12)."""
+    first = sent_away(world.before)
+    core = world.restore()
+    replay(core, "hz-a")
+    replay(core, "sz-a")
+    core.shop("2")
+    again = purged(core)
+    assert SHIPMENT.encode() in first[1]
+    assert SHIPMENT.encode() in again[1]
+    assert first[0] != again[0]
