@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +26,8 @@ router = APIRouter()
 
 REASON_CHARS_MAX = 200
 NAME_CHARS_MAX = 80
+_NUMBER = re.compile(r"\d(?:[ -]?\d){6,}")
+"""What may be somebody's phone: a reason is shown, printed and kept (P12)."""
 STATES = ("waiting", "overdue", "done", "left", "superseded")
 
 
@@ -114,7 +117,7 @@ async def cancel_order(
         asked = f"POST /v1/orders/{order}/cancel\n".encode() + raw
         key = keyed("changes", caller, idempotency_key, asked)
     await audit(doors, caller, "order.cancel", order)
-    why = _text(body.reason, "reason", 48) or "cancelled"
+    why = without_numbers(_text(body.reason, "reason", 48)) or "cancelled"
     done: KeyedAnswer = await doors.submit(
         CancelOrder(order, why, caller.actor, caller.source, key)
     )
@@ -145,7 +148,7 @@ async def change_address(
     key = keyed("changes", caller, idempotency_key, f"POST {order}/address\n".encode() + raw)
     body = _read(raw, _Address)
     approved = _text(body.approved_by, "approved_by", NAME_CHARS_MAX)
-    reason = _text(body.reason, "reason", REASON_CHARS_MAX)
+    reason = without_numbers(_text(body.reason, "reason", REASON_CHARS_MAX))
     found = await run_in_threadpool(doors.views.order, order)
     assert found is not None
     place = body.receiver
@@ -232,6 +235,11 @@ def read_body(raw: bytes, kind: type[Any]) -> Any:
             "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",
             field="body",
         ) from error  # fmt: skip
+
+
+def without_numbers(reason: str) -> str:
+    """A sentence that people wrote without what may be somebody's phone (P12)."""
+    return _NUMBER.sub("***", reason)
 
 
 def _text(value: str, field: str, most: int) -> str:

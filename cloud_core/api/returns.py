@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from cloud_core.api import shapes
 from cloud_core.api.body import STRUCT_BYTES_MAX, read_bounded, read_struct
-from cloud_core.api.changes import check_state, listed, place_of, read_body
+from cloud_core.api.changes import check_state, listed, place_of, read_body, without_numbers
 from cloud_core.api.errors import unknown
 from cloud_core.api.guard import Reader, TheDoors, Writer, audit
 from cloud_core.api.keyed import IdempotencyKey, keyed, replayed
@@ -28,8 +28,6 @@ router = APIRouter()
 STATES = (*returning.STATES, "overdue")
 TEXT_CHARS_MAX = 120
 _PRINTABLE = re.compile(r"[!-~]{1,128}\Z")
-_NUMBER = re.compile(r"\d{7,}")
-"""What may be somebody's phone: a reason is printed and kept, so it is hidden there (P12)."""
 ReturnId = Annotated[
     str, Path(pattern=r"^RET-[0-9A-Z]{8,32}$", examples=["RET-7K3M9QXA"], description="退货工单号")
 ]
@@ -147,7 +145,7 @@ async def open_return(
     return_id = f"RET-{doors.ledger.new_hold_id()[-8:]}"
     wanted = WantedReturn(
         return_id, order["id"], _lines(body.lines),
-        _NUMBER.sub("***", _text(body.reason, "reason")), _text(body.warehouse, "warehouse"),
+        without_numbers(_text(body.reason, "reason")), _text(body.warehouse, "warehouse"),
         _ms(body.window_from_ms, "window_from_ms"), _ms(body.window_to_ms, "window_to_ms"),
         _text(body.waybill, "waybill")[:40], body.opened, _text(body.approved_by, "approved_by"),
     )  # fmt: skip
@@ -209,7 +207,7 @@ async def void_return(
     """Twice is once; what has arrived cannot be called off."""
     body = await read_struct(request, _Why)
     await audit(doors, caller, "return.void", return_id)
-    reason = _NUMBER.sub("***", _text(body.reason, "reason"))
+    reason = without_numbers(_text(body.reason, "reason"))
     state = await doors.submit(VoidReturn(return_id, reason, caller.actor, caller.source))
     return json_answer({"id": return_id, "state": state})
 

@@ -30,6 +30,9 @@ GIFT_ZH = {
     "riding": "随主单发出", "owed": "待补发", "packed": "已打包", "sent": "已发出",
     "cancelled": "已取消",
 }  # fmt: skip
+WINDOW_DAYS_MAX = 366
+"""A pick-up window beyond it is a slip of units; year 9999 cannot even be printed on a ticket."""
+_DAY_MS = 86_400_000
 SERIALS_MAX = 200
 """Serial numbers of one ticket: more would not fit its message."""
 Wanted = Sequence[tuple[str, int, tuple[str, ...]]]
@@ -132,10 +135,12 @@ def refund_fen(lines: Sequence[Line], paid_fen: int, refunded_fen: int) -> int:
 
 def check_window(from_ms: int, to_ms: int, now_ms: int) -> None:
     """The pick-up window the buyer chose; (0, 0) is none. Raises `Rejected("window_invalid")`."""
-    if (from_ms or to_ms) and not (0 < from_ms < to_ms and to_ms > now_ms):
+    ahead = now_ms < to_ms <= now_ms + WINDOW_DAYS_MAX * _DAY_MS
+    if (from_ms or to_ms) and not (0 < from_ms < to_ms and ahead):
         raise Rejected(
-            "window_invalid", "取件时段须有先后，且不能已过去",
-            "the window must have an order and lie ahead", field="window_to_ms",
+            "window_invalid", f"取件时段须有先后，不能已过去，且在 {WINDOW_DAYS_MAX} 天之内",
+            f"the window must have an order and lie ahead, at most {WINDOW_DAYS_MAX} days",
+            field="window_to_ms",
         )  # fmt: skip
 
 

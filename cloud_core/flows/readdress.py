@@ -60,7 +60,7 @@ def change_address(ws: WorkingSet, command: ChangeAddress) -> KeyedAnswer:
     ws.contacts.put(
         Contact(
             order.id, given.sealed, given.key_id, given.name_masked, given.phone_masked,
-            given.address_masked, given.phone_hash,
+            given.address_masked, given.phone_hash, None, given.last4_hash,
         )
     )  # fmt: skip
     ws.trail(order.id, "address_changed", command.actor, command.reason, command.source)

@@ -196,6 +196,10 @@ def test_nonsense_is_refused_by_field(bench: CoreBench) -> None:
         "return_serial_unknown", "lines[0].serials",
     )  # fmt: skip
     assert refused(bench, window_from_ms=5, window_to_ms=4) == ("window_invalid", "window_to_ms")
+    for far_ms in (2**53, bench.clock.ms * 1000):  # seconds times a thousand, twice
+        assert refused(bench, window_from_ms=far_ms - 1, window_to_ms=far_ms) == (
+            "window_invalid", "window_to_ms",
+        )  # fmt: skip
     assert refused(bench, warehouse="XX") == ("warehouse_unknown", "warehouse")
     assert refused(bench, opened=True) == ("return_opened", "approved_by")
     announce(bench)

@@ -65,6 +65,28 @@ async def test_another_address_before_the_grant_is_there_at_once(core: HttpCore)
         assert (refused["code"], refused["field"]) == (code, field)
 
 
+async def test_a_phone_in_a_reason_is_kept_nowhere(core: HttpCore) -> None:
+    """What customer service writes goes into the trail, the change and the bench's own events."""
+    order_id = await order(core)
+    leave(core, state="granted", waybill="YS0000000001")
+    path = f"/v1/orders/{order_id}"
+    moved = {"receiver": PLACE, "reason": "买家 100-0000-0002 要求改到公司"}
+    assert (await post(core, f"{path}/address", moved)).status_code == 200
+    off = {"reason": "买家 100 0000 0001 来电"}
+    assert (await post(core, f"{path}/cancel", off, key="c1")).status_code == 200
+    for table in t.metadata.sorted_tables:
+        kept = str(core.rows(table))
+        assert "0000-0002" not in kept, table.name
+        assert "0000 0001" not in kept, table.name
+
+
+async def test_an_order_is_found_by_the_new_phones_last_digits(core: HttpCore) -> None:
+    order_id = await order(core)
+    place = {**PLACE, "phone": "10000004321"}
+    assert (await post(core, f"/v1/orders/{order_id}/address", {"receiver": place})).is_success
+    assert core.rows(t.contact)[0]["last4_hash"] == core.wired.doors.console.last_digits_hash("4321")
+
+
 async def test_a_bench_must_confirm_and_the_list_says_so(core: HttpCore) -> None:
     order_id = await order(core)
     leave(core, state="granted", waybill="YS0000000001")
