@@ -53,6 +53,22 @@ class Program:
         """The command of the slot in use."""
         return f"{self.home}/current/bin/{self.command}"
 
+    @property
+    def launcher(self) -> str:
+        """What people type: the command in their path, with this installation's settings."""
+        return f"/usr/local/bin/{self.command}"
+
+    @property
+    def launcher_text(self) -> str:
+        """The launcher, a shell script."""
+        variable = f"PACKLINE_{self.key.upper()}_CONFIG"
+        return (
+            "#!/bin/sh\n"
+            f': "${{{variable}:={self.settings_path}}}"\n'
+            f"export {variable}\n"
+            f'exec {self.binary} "$@"\n'
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

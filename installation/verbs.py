@@ -89,6 +89,7 @@ def uninstall_steps(machine: Machine, program: Program) -> list[Step]:
                 machine.remove(place)
         for rule in sorted(machine.at("/etc/udev/rules.d").glob(f"*packline-{program.key}*.rules")):
             machine.remove(f"/etc/udev/rules.d/{rule.name}")
+        machine.remove(program.launcher)
         machine.remove(program.home)
         machine.run_if_live(["systemctl", "daemon-reload"], "下次开机生效")
 
@@ -138,6 +139,7 @@ def _place_files(machine: Machine, program: Program, slot: str) -> None:
                 create = ["--create"] if kind == "tmpfiles" else []
                 prefix = [] if machine.root == Path("/") else [f"--root={machine.root}"]
                 machine.run([tool, *prefix, *create, Path(place).name])
+    machine.write(program.launcher, program.launcher_text.encode(), 0o755)
     _place_rules(machine, program, slot)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,26 @@ def test_a_fresh_machine_gets_everything(tmp_path: Path, source: Source) -> None
     assert (root / "opt/packline/edge/current").readlink().name.startswith("0.1.0-")
     wants = root / "etc/systemd/system/multi-user.target.wants/packline-edge.service"
     assert wants.is_symlink()
+
+
+def test_what_the_runbook_tells_people_to_type_is_in_their_path(
+    tmp_path: Path, source: Source
+) -> None:
+    machine = machine_at(tmp_path / "target")
+    install(machine, source)
+    launcher = machine.root / "usr/local/bin/edge-agent"
+    assert launcher.stat().st_mode & 0o777 == 0o755
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\necho "$PACKLINE_EDGE_CONFIG" "$@"\n')
+    program.chmod(0o755)
+    launcher.write_text(launcher.read_text().replace(edge_install.PROGRAM.binary, str(program)))
+    typed = [str(launcher), "journal", "list", "--out", "a b"]
+    for given, config in (({}, "/etc/packline/edge.toml"), ({"PACKLINE_EDGE_CONFIG": "x"}, "x")):
+        said = subprocess.run(typed, env=given, capture_output=True, text=True, check=True).stdout
+        assert said == f"{config} journal list --out a b\n"
+    for _name, work in verbs.uninstall_steps(machine, edge_install.PROGRAM):
+        work()
+    assert not launcher.exists()
 
 
 def test_packages_come_by_hash_and_nothing_is_compiled(tmp_path: Path, source: Source) -> None:
