@@ -129,7 +129,8 @@ class Event(Struct, frozen=True, omit_defaults=True):
     """One row of a stream, exactly as it stands in the journal.
 
     `q` sequence number (gap-free in its epoch), `t` type, `w`/`m` wall and boot-time milliseconds,
-    `b` boot counter, `s` station, `o` origin of a row carried over from an older epoch, `d` body.
+    `b` number of the start, `s` station, `o` origin of a row carried over from an older epoch,
+    `d` body.
     """
 
     q: Seq

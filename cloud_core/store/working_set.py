@@ -327,7 +327,7 @@ class WorkingSet:
         return self._raw_ids_drawn.pop()
 
     def clock_offsets(self, agent: str) -> dict[int, int]:
-        """Server minus boot-time milliseconds per boot counter of an agent."""
+        """Server minus boot-time milliseconds per start of an agent, by its number."""
         if agent not in self._offsets:
             self._offsets[agent] = self.fetch.clock_offsets(agent)
         return self._offsets[agent]

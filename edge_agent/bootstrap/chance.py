@@ -47,6 +47,11 @@ class SystemIds:
         return self._spread.random()
 
 
+def boot_no() -> int:
+    """The number of one start; above any count of starts, which older versions sent."""
+    return (1 << 20) + secrets.randbits(40)
+
+
 def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

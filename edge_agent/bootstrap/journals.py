@@ -59,8 +59,10 @@ def connector(path: Path) -> Callable[[], Connection]:
     )
 
 
-def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
+def open_core(settings: Settings, stream: str, now: Now, boot_no: int = 0) -> JournalCore:
     """Open a stream's file. A broken one is put aside under a new name, never written over.
+
+    `boot_no` is the same for all streams of one start: the core learns their clock from one hello.
 
     Raises `Unavailable("journal_unusable")` when the file cannot be opened or written at all.
     """
@@ -74,7 +76,7 @@ def open_core(settings: Settings, stream: str, now: Now) -> JournalCore:
     waiting = _put_aside(path)
     saved = [salvage.read(aside, settings.agent, stream) for aside in waiting]
     try:
-        core.open(now, "salvaged" if waiting else "first")
+        core.open(now, "salvaged" if waiting else "first", boot_no)
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
     for aside, found in zip(waiting, saved, strict=True):

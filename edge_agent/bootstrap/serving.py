@@ -18,7 +18,7 @@ from edge_agent.agent.clock import FlooredClock
 from edge_agent.agent.parts import Ports
 from edge_agent.bootstrap import starts
 from edge_agent.bootstrap.box import Box
-from edge_agent.bootstrap.chance import NEVER_BEFORE_MS, SystemClock, SystemIds, boot_id
+from edge_agent.bootstrap.chance import NEVER_BEFORE_MS, SystemClock, SystemIds, boot_id, boot_no
 from edge_agent.bootstrap.codes import code_patterns
 from edge_agent.bootstrap.devices import all_printers, start_scanners
 from edge_agent.bootstrap.heartbeat import Pulse, beat, tell_service_manager
@@ -134,9 +134,10 @@ async def _serve_once(settings: Settings, ended: asyncio.Event) -> bool:
     if record is not None:
         log.error("agent.safe_mode unfinished=%d", record.total)
     journals: dict[str, ThreadJournal] = {}
+    number = boot_no()
     try:
         for stream in STREAMS:
-            core = open_core(settings, stream, clock.now())
+            core = open_core(settings, stream, clock.now(), number)
             journals[stream] = ThreadJournal(core, connector(journal_path(settings, stream)), clock)
         settings.data_path.joinpath(SUSPECT).unlink(missing_ok=True)
         for journal in journals.values():

@@ -71,6 +71,8 @@ class JournalCore:
         self.agent = agent
         self.stream = stream
         self.boot = 0
+        self.boot_no = 0
+        """The start on the wire and in rows; no other start of this agent has it, on any card."""
         self.inc_base = 0
         self.full = False
         self.failing = ""
@@ -89,10 +91,12 @@ class JournalCore:
         assert self._db is not None, "journal is not open"
         return self._db
 
-    def open(self, now: Now, reason: str = "first") -> None:
+    def open(self, now: Now, reason: str = "first", boot_no: int = 0) -> None:
         """Create or load the file, count the boot, open the first epoch of an empty file.
 
-        `reason` is what `epoch.opened` says of it: `first`, `wiped` or `salvaged`.
+        `reason` is what `epoch.opened` says of it: `first`, `wiped` or `salvaged`. `boot_no` is
+        drawn by chance for each start: the count begins again on a new card and goes back with one
+        put back, and the core would date their events by the clock of another start.
 
         Raises `Corrupt` for a file of a newer program; database errors go through.
         """
@@ -101,6 +105,7 @@ class JournalCore:
         self._db.execute("BEGIN IMMEDIATE")
         self.boot = meta.number(self._db, "boot") + 1
         meta.put(self._db, "boot", self.boot)
+        self.boot_no = boot_no or self.boot
         # The wall clock keeps a wiped card's incarnation above what the broker has seen.
         self.inc_base = max(meta.number(self._db, "inc") + 1, now.wall_ms)
         meta.put(self._db, "inc", self.inc_base + INC_STEP)
@@ -125,7 +130,7 @@ class JournalCore:
             self._publish()  # somebody may have made room: the next scan need not be refused
         try:
             self.db.execute("BEGIN IMMEDIATE")
-            tx = Tx(self.db, self, self._head, self.boot, refuse=self.full)
+            tx = Tx(self.db, self, self._head, self.boot, self.boot_no, refuse=self.full)
             results = [tx.run(work, now) for work, now in works]
             tx.finish()
             self.db.execute("COMMIT")

@@ -49,8 +49,9 @@ class Tx:
     """The group's transaction as one work sees it. `now` is when the work was handed in."""
 
     def __init__(
-        self, db: Connection, chains: Chains, head: StreamHead, boot: int, *, refuse: bool
-    ) -> None:
+        self, db: Connection, chains: Chains, head: StreamHead, boot: int, boot_no: int, *,
+        refuse: bool,
+    ) -> None:  # fmt: skip
         self._db = db
         self._chains = chains
         self._refuse = refuse
@@ -60,6 +61,7 @@ class Tx:
         self._depth = 0
         self.head = head
         self.boot = boot
+        self._boot_no = boot_no
         self.now = Now(0, 0)
         self.scrub = False
         """Set by a work that forgot something for good: no copy may stay in the log either."""
@@ -95,7 +97,7 @@ class Tx:
                 t=type_,
                 w=now.wall_ms,
                 m=now.mono_ms,
-                b=self.boot,
+                b=self._boot_no,
                 d=Raw(_encode(body)),
                 s=station,
             )

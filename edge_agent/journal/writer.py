@@ -36,6 +36,11 @@ class Journal(Protocol):
     def boot(self) -> int: ...
 
     @property
+    def boot_no(self) -> int:
+        """The start as the core knows it; `boot` is how many this file has seen."""
+        ...
+
+    @property
     def inc_base(self) -> int: ...
 
     @property
@@ -74,6 +79,10 @@ class InlineJournal:
     @property
     def boot(self) -> int:
         return self.core.boot
+
+    @property
+    def boot_no(self) -> int:
+        return self.core.boot_no
 
     @property
     def inc_base(self) -> int:
@@ -127,6 +136,10 @@ class ThreadJournal:
     @property
     def boot(self) -> int:
         return self._core.boot
+
+    @property
+    def boot_no(self) -> int:
+        return self._core.boot_no
 
     @property
     def inc_base(self) -> int:

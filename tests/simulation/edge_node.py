@@ -217,7 +217,8 @@ class EdgeNode:
 
     def _journal(self, stream: str, process: Process, ids: SeededIds) -> CrashingJournal:
         core = JournalCore(lambda: self._connect(stream), self.name, stream, ids.epoch)
-        core.open(self.clock.now())
+        number = Random(f"boot-{self.card}-{self.boots}").getrandbits(40)
+        core.open(self.clock.now(), "first", number)
         self._raise_floor(core)
         return CrashingJournal(core, self.floored, process, self._crash)
 
