@@ -15,7 +15,7 @@ from typing import Any
 
 TEXT_CHARS_MAX = 400
 LOG_LINES_MAX = 2_000
-_DIGITS = re.compile(r"[0-9](?:[ -]?[0-9]){6,}")
+_DIGITS = re.compile(r"\d(?:[ _()-]{0,2}\d){6,}")
 _MAIL = re.compile(r"[^\s@=<>\"']+@[^\s@=<>\"']+")
 _STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,12}(?:Z|[+-][0-9:]{4,5})?)")
 _HEX_ID = re.compile(r"(?=[0-9]*[a-f])[0-9a-f]{16,64}")

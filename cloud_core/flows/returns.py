@@ -87,7 +87,7 @@ def send_ticket(ws: WorkingSet, row: Return, *, suffix: str = "", reissue: bool 
     contact = ws.contacts.get(row.order_id)
     ticket = ReturnTicket(
         row.id, row.order_id, row.channel, row.native_id,
-        [_line(ws, row, line) for line in returning.read_lines(row.lines)],
+        [_line(ws, row, line) for line in _unseen(row)],
         row.inspect_s, row.window_from_ms, row.window_to_ms,
         contact.name_masked if contact else "", contact.phone_masked if contact else "",
         row.reason, row.waybill, reissue,
@@ -224,6 +224,12 @@ def _where(ws: WorkingSet, wanted: WantedReturn, sent: Sequence[Shipment]) -> tu
     if last.agent in agents:
         return warehouse, last.agent
     return warehouse, next((agent for agent in agents if is_reachable(ws, agent)), agents[0])
+
+
+def _unseen(row: Return) -> Sequence[returning.Line]:
+    """The lines with units that have no verdict: one with all would be booked a second time."""
+    lines = returning.read_lines(row.lines)
+    return [x for x in lines if x.passed + x.failed < x.quantity] or lines
 
 
 def _line(ws: WorkingSet, row: Return, line: returning.Line) -> ReturnLine:

@@ -218,6 +218,9 @@ def verdict_card(tx: Tx, station: Station, verdict: str, reason: str) -> _Reply:
     """`$$PASS` or `$$FAIL` on the item scanned before."""
     if station.mode != MODE or not station.wants:
         return station, refuse("no_item", "请先扫退货工单和商品", station.shipment)
+    if verdict == "fail" and reason and reason not in rules.FAIL_ZH:
+        # A card may carry anything; what it says becomes an event and stays (P12).
+        return station, refuse("reason_unknown", "没有这种不合格原因", station.shipment)
     answer = inspect(
         tx, station.shipment, station.wants, verdict, reason=_reason_zh(verdict, reason),
         serial=station.dock, operator=station.operator, station=station.id,

@@ -257,6 +257,8 @@ def test_a_bundle_still_says_what_helps(
     ("text", "kept"),
     [
         ("tel 100-0000-0001 now", "tel [digits] now"),
+        ("tel １０００００００００１", "tel [digits]"),
+        ("+86(100)0000-0001, 100_0000_0001", "+[digits], [digits]"),
         ("from a.b@example.com", "from [mail]"),
         ("2026-11-22T05:00:00Z up", "2026-11-22T05:00:00Z up"),
         ("192.168.1.20:1883", "192.168.1.20:1883"),

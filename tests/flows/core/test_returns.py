@@ -166,6 +166,18 @@ def test_a_wiped_card_gets_its_open_tickets_again_without_printing(bench: CoreBe
     assert [(line.sku, line.quantity) for line in ticket.lines] == [("A", 1), ("B", 1)]
 
 
+def test_a_wiped_card_is_not_asked_again_for_what_has_its_verdict(bench: CoreBench) -> None:
+    announce(bench)
+    bench.report("hz-a", arrived(), verdict("A", 1, "pass"), verdict("A", 1, "fail"))
+    other = bench.agents["hz-a"]
+    other.epoch, other.seq, other.hash = "00000000000000cc", 0, b""
+    other.__post_init__()
+    bench.do(c.GreetAgent("hz01", "hz-a", other.hello(fresh=True)))
+    sent = [cmd for cmd in bench.commands("hz-a") if cmd.kind == "return_ticket"]
+    ticket = codec.decode(sent[-1].body, ReturnTicket)
+    assert [(line.sku, line.quantity) for line in ticket.lines] == [("B", 1)]
+
+
 def test_a_return_that_does_not_come_is_void_and_may_be_announced_again(bench: CoreBench) -> None:
     announce(bench)
     void = ch.VoidReturn(RET, "买家撤回", "key:cs")

@@ -83,6 +83,9 @@ def test_cards_without_an_item_and_strange_codes_change_nothing(floor: Floor) ->
     floor.scan(RET)
     assert floor.scan("$$FAIL").code == "no_item"
     assert floor.scan("69OTHER").tone == "error"
+    floor.scan("69SKU-A")
+    for card in ("$$FAIL:10000000001", "$$FAIL:TESTER"):
+        assert floor.scan(card).code == "reason_unknown", "what a card says stays for ever (P12)"
     assert floor.bodies("return.inspected") == []
 
 
