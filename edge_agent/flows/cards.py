@@ -196,6 +196,8 @@ def _stopped(tx: Tx, station: Station, _arg: str, task: Task | None, _at: Bench)
             return station, refuse("which_task", "请先扫要停止的任务码或面单")
         task = waiting[0]
     answer = confirm_stop(tx, task.shipment, station.operator or station.id)
+    if station.shipment != task.shipment:
+        return station, answer  # another bench's stop: what lies here stays in hand
     return replace(station, shipment="", mode=""), answer
 
 

@@ -331,3 +331,15 @@ def test_a_parcel_begun_under_the_first_schema_is_finished_under_this_one(floor:
     floor.core_seen = True
     assert scans(floor, TASK, "SKU-C") == ["packing", "packed"]
     assert floor.core.db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+
+
+def test_a_stop_confirmed_at_another_bench_leaves_the_parcel_in_hand(floor: Floor) -> None:
+    """Without a task scanned `$$STOPPED` means the only one that is red; what lies here stays."""
+    floor.tell(grant("DB2026CCCC-1", waybill="YT0000000009"))
+    floor.scan("TASK-DB2026CCCC-1", "bench-2")
+    floor.tell(cancel("DB2026CCCC-1"))
+    floor.tell(grant("DB2026DDDD-1", waybill="YT0000000010"))
+    floor.scan("TASK-DB2026DDDD-1")
+    assert floor.scan("$$STOPPED").shipment == "DB2026CCCC-1"
+    assert floor.scan("SKU-A").shipment == "DB2026DDDD-1"
+    assert len(floor.bodies("item.picked")) == 1
