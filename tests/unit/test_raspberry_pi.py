@@ -26,6 +26,8 @@ def test_the_journal_has_a_partition_of_its_own_and_the_root_is_not_written() ->
     journal = mounts["/var/lib/packline-edge"]
     options = journal[3].split(",")
     assert {"noatime", "errors=remount-ro", "noexec"} <= set(options)
+    # A late disk delays the agent, a missing one leaves a machine that can be reached.
+    assert {"nofail", "x-systemd.device-timeout=0"} <= set(options)
     # Anything that turns the card's flush off would break P1 silently.
     assert not {"nobarrier", "barrier=0", "data=writeback"} & set(options)
     assert journal[5] == "2"
