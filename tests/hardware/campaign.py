@@ -121,25 +121,32 @@ def freeze(setup: Setup) -> Frozen:
 
 def run(
     frozen: Frozen, core: MiniCore, disk: VolatileDisk, cuts: int, rng: random.Random,
-    *, normal: bool = False, say: Callable[[str], None] = print, until: float = 0.0,
+    *, least: int, until: float, normal: bool = False, say: Callable[[str], None] = print,
 ) -> Outcome:  # fmt: skip
-    """`cuts` cycles on one disk; a last calm one in which everything is handed to the core."""
-    found, ear = Outcome(), Ear()
+    """`cuts` cycles on one disk; a last calm one in which everything is handed to the core.
+
+    `cuts`: at most this many; past the monotonic second `until` no new one begins, but `least` are
+    made in any case.
+    """
+    found, ear, begun = Outcome(), Ear(), time.monotonic()
     try:
         for number in range(cuts + 1):
-            calm = number == cuts or (until > 0 and time.monotonic() > until)
+            calm = number == cuts or (number >= least and time.monotonic() > until)
             _cycle(frozen, core, disk, ear, found, rng, say, calm=calm, normal=normal)
             if number % 10 == 9:
-                say(f"  {number + 1} cuts, {sum(ear.good.values())} good tones,"
-                    f" {found.forks} rows missing at a start")  # fmt: skip
+                say(f"  {found.cuts} cuts, {sum(ear.good.values())} good tones,"
+                    f" {found.forks} rows missing at a start,"
+                    f" {time.monotonic() - begun:.0f} s")  # fmt: skip
             if calm:
                 break
-        found.acked = sum(ear.good.values()) + len(core.events())
+        rows = core.events()
         picked = Counter(
-            msgspec.json.decode(event.d)["sku"] for event in core.events()
-            if event.t == "item.picked"
-        )  # fmt: skip
+            msgspec.json.decode(event.d)["sku"] for event in rows if event.t == "item.picked"
+        )
+        # A good tone and the core's row of the same pick are one event: tones add only what no row
+        # came of.
         unheard = sum(max(0, times - picked[code]) for code, times in ear.good.items())
+        found.acked = len(rows) + unheard
         found.lost = unheard + found.forks
         found.refused = ear.other
     finally:

@@ -121,7 +121,7 @@ def _dress(target: Path, password: str, extra: str) -> None:
     (etc / "systemd/system/default.target").symlink_to("/lib/systemd/system/multi-user.target")
     (etc / "fstab").write_text(
         f"/dev/vda / ext4 defaults,noatime 0 0\n"
-        f"LABEL={DATA_LABEL} {DATA_FOLDER} ext4 noatime,nofail,x-systemd.device-timeout=180 0 0\n"
+        f"LABEL={DATA_LABEL} {DATA_FOLDER} ext4 noatime,nofail,x-systemd.device-timeout=0 0 0\n"
     )
     (etc / "systemd/network/10-en.network").write_text(_NETWORK)
     (etc / "systemd/system/bench.service").write_text(_BENCH)
