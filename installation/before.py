@@ -60,7 +60,8 @@ def _check_source(program: Program, source: Source) -> None:
                       "wheelhouse")  # fmt: skip
         return
     if source.wheel is None or not source.wheel.is_file():
-        raise _no("install_source", "没有软件包来源", "--wheelhouse / --wheel",
+        raise _no("install_source", "没有软件包来源",
+                  "先 tools/wheelhouse，再加 --wheelhouse 目录（或 --wheel 文件）",
                   "neither a wheelhouse nor a wheel", "wheel")  # fmt: skip
     missing = [what for what, found in compiler_parts().items() if not found()]
     if "hid" in program.extras and missing:

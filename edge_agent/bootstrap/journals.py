@@ -166,7 +166,7 @@ def storage_trouble(error: BaseException, folder: Path) -> str:
 def probe(folder: Path) -> str:
     """Write, sync and remove `PROBE_BYTES`: "" when the medium takes them, else why not."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             file.write(bytes(PROBE_BYTES))
             os.fsync(file.fileno())
@@ -199,7 +199,7 @@ def _unusable(path: Path, error: sqlite3.Error) -> Unavailable:
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[IO[str]]:
     """Hold the data folder's lock: two agents on one journal would tear its chain."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "agent.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

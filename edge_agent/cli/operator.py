@@ -25,7 +25,7 @@ def set_pin(config: str | None, number: str, pin: str) -> None:
 
     settings = checked(config)
     try:
-        settings.data_path.mkdir(parents=True, exist_ok=True)
+        settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
         Operators(settings.data_path).set(number, pin, os.urandom(SALT_BYTES))
     except PacklineError as error:
         give_up(error)
