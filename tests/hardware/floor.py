@@ -101,7 +101,19 @@ class Floor:
         vm.bench("devices")
         self.until(lambda: len(self.core.hellos) > hellos, "the agent's hello", BOOT_S)
         self.result.boots += 1
-        return time.monotonic() - begun
+        seconds = time.monotonic() - begun
+        self.wait_for_guns()
+        return seconds
+
+    def wait_for_guns(self) -> None:
+        """Until the agent has every scanner open; what is typed before that nobody hears."""
+        self.until(
+            lambda: (
+                all(one["connected"] for one in self.status("scanners"))
+                and len(self.status("scanners")) == len(self.scanned)
+            ),
+            "every scanner connected",
+        )
 
     def cut(self) -> None:
         """The power goes; the disk's cache with it."""

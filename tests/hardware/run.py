@@ -47,15 +47,24 @@ def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     access, broker = _broker()
     broker.start()
+    found: dict[str, Any] = dict.fromkeys(
+        ("boots", "scans", "scans_mixed", "labels", "cuts", "acked", "acked_lost", "control_lost"),
+        0,
+    )
+    failed = ""
     try:
-        found = _stages(options, access, broker, begun)
+        _stages(options, access, broker, begun, found)
+    except machine.GuestError as error:
+        failed = str(error)
+        say(f"NOT TRUE: {failed}")
+        found["failed"] = failed.splitlines()[0]
     finally:
         broker.stop()
     found["seconds"] = round(time.monotonic() - begun)
     if found["seconds"] > BUDGET_S:
         say(f"OVER THE BUDGET: {found['seconds']} s of {BUDGET_S}; the machine was not quiet")
     say(json.dumps(found, ensure_ascii=False))
-    bad = found["scans_mixed"] or found["acked_lost"]
+    bad = failed or found["scans_mixed"] or found["acked_lost"]
     return 1 if bad or (found["cuts"] and not found["control_lost"]) else 0
 
 
@@ -75,12 +84,9 @@ def _broker() -> tuple[BrokerAccess, EmbeddedBroker]:
 
 
 def _stages(
-    options: argparse.Namespace, access: BrokerAccess, broker: EmbeddedBroker, begun: float
-) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(
-        ("boots", "scans", "scans_mixed", "labels", "cuts", "acked", "acked_lost", "control_lost"),
-        0,
-    )
+    options: argparse.Namespace, access: BrokerAccess, broker: EmbeddedBroker, begun: float,
+    found: dict[str, Any],
+) -> None:  # fmt: skip
     made = _image(options, access, broker)
     accel = machine.chosen_accel(made)
     say(f"image ready after {time.monotonic() - begun:.0f} s; {accel[1]}")
@@ -90,7 +96,6 @@ def _stages(
         _floor(setup, access, broker, rng, found)
     if options.only != "floor":
         _cuts(setup, access, broker, rng, found, options, begun)
-    return found
 
 
 def _image(options: argparse.Namespace, access: BrokerAccess, broker: EmbeddedBroker) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 
@@ -26,7 +27,8 @@ def play(floor: Floor) -> None:
     ):  # fmt: skip
         begun = time.monotonic()
         step(floor)
-        floor.say(f"  {step.__name__.replace('_', ' ')}: {time.monotonic() - begun:.0f} s")
+        floor.say(f"  {step.__name__.replace('_', ' ')}: {time.monotonic() - begun:.0f} s"
+                  f" {floor.result}")  # fmt: skip
 
 
 def first_boot(floor: Floor) -> None:
@@ -44,6 +46,15 @@ def open_tasks(floor: Floor) -> None:
     for station, skus in CODES.items():
         shipment = floor.order(skus)
         floor.scan({station: [f"TASK-{shipment}"]})
+        opened = functools.partial(_started, floor, shipment)
+        floor.until(opened, f"{shipment} opened at {station}", 30)
+
+
+def _started(floor: Floor, shipment: str) -> bool:
+    return any(
+        event.t == "task.started" and shipment.encode() in bytes(event.d)
+        for event in floor.core.events()
+    )
 
 
 def runs_hardened(floor: Floor) -> None:
@@ -68,6 +79,7 @@ def runs_hardened(floor: Floor) -> None:
     pss = vm.sh(f"awk '/^Pss:/{{s+=$2}} END{{print s}}' {rollup}")
     floor.result.figures["pss_mb"] = round(int(pss) / 1024, 1)
     floor.result.figures["exposure"] = exposure
+    floor.wait_for_guns()
 
 
 def scans_never_mix(floor: Floor) -> None:
@@ -84,16 +96,9 @@ def replug(floor: Floor) -> None:
     floor.scan({"bench-2": CODES["bench-2"][:3]})
     floor.check_scans()
     vm.bench("plug", name="gun0", udc="dummy_udc.0")
-    _wait_for_gun(floor, "0")
+    floor.wait_for_guns()
     floor.scan({name: CODES[name][:5] for name in GUNS})
     floor.check_scans()
-
-
-def _wait_for_gun(floor: Floor, number: str) -> None:
-    path = f"/dev/input/by-path/platform-dummy_hcd.{number}-usb-0:1:1.0-event-kbd"
-    pid = "$(systemctl show -p MainPID --value packline-edge)"
-    find = f'ls -l /proc/{pid}/fd 2>/dev/null | grep -c "$(readlink -f {path})$" || true'
-    floor.until(lambda: floor.inside().sh(find).strip() not in ("", "0"), "the scanner grabbed")
 
 
 def printer(floor: Floor) -> None:
@@ -122,13 +127,11 @@ def whole_labels(floor: Floor) -> int:
 
 
 def survives_reboot(floor: Floor) -> None:
-    """After a proper reboot each scanner is at its station, and the agent is the same one."""
+    """After a proper switch-off each scanner is at its station, and the agent is the same one."""
     before = identity(floor)
     floor.inside().sh("systemctl stop packline-edge; sync; umount " + DATA_FOLDER)
     floor.inside().kill()
     floor.boot()
-    _wait_for_gun(floor, "0")
-    _wait_for_gun(floor, "1")
     if identity(floor) != before:
         raise GuestError(f"another agent: {identity(floor)} was {before}")
     floor.scan({name: codes[5:10] for name, codes in CODES.items()})
@@ -151,6 +154,8 @@ def watchdog(floor: Floor) -> None:
     said = vm.sh("journalctl -b --no-pager -u packline-edge | grep -ci 'watchdog timeout'")
     if int(said) < 1:
         raise GuestError("it was not the watchdog that started it again")
+    floor.wait_for_guns()
+    floor.scan({name: codes[17:19] for name, codes in CODES.items()})
     floor.check_scans()
 
 
@@ -171,8 +176,6 @@ def cut_and_wrong_clock(floor: Floor) -> None:
     floor.until(floor.all_there, "the first scan after a cut")
     floor.result.figures["cut_to_first_scan_s"] = time.monotonic() - begun
     floor.result.figures["clock_at_1970_boot_year"] = int(floor.inside().sh("date +%Y"))
-    _wait_for_gun(floor, "0")
-    _wait_for_gun(floor, "1")
     floor.scan({name: codes[10:13] for name, codes in CODES.items()})
     floor.check_scans()
     walls = [event.w for event in floor.picks()[made:]]
