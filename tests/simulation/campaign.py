@@ -6,18 +6,19 @@ import asyncio
 import gc
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.simulation import pace
 from tests.simulation.loop import SimLoop
-from tests.simulation.plan import DAY_S, DAYS, draw
+from tests.simulation.plan import DAY_S, DAYS, OFFER_TTL_S, Plan, draw
 from tests.simulation.truth import Violation
 from tests.simulation.world import Outcome, World, unwrap
 
 _runs = 0
 
 
-def run_seed(seed: int, days: int = DAYS) -> Outcome:
+def run_seed(seed: int, days: int = DAYS, *, offer_ttl_s: int = OFFER_TTL_S) -> Outcome:
     """The whole history of one seed. A broken promise is in the outcome, our own bugs raise."""
     global _runs
     _runs += 1
@@ -26,7 +27,8 @@ def run_seed(seed: int, days: int = DAYS) -> Outcome:
     gc.disable()
     try:
         with pace.stretched():
-            return _run(loop, seed, days, folder, f"card-{_runs}")
+            plan = replace(draw(seed, days), offer_ttl_s=offer_ttl_s)
+            return _run(loop, plan, folder, f"card-{_runs}")
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -35,8 +37,7 @@ def run_seed(seed: int, days: int = DAYS) -> Outcome:
         gc.collect()
 
 
-def _run(loop: SimLoop, seed: int, days: int, folder: Path, vfs_name: str) -> Outcome:
-    plan = draw(seed, days)
+def _run(loop: SimLoop, plan: Plan, folder: Path, vfs_name: str) -> Outcome:
     found: list[World] = []
 
     async def main() -> None:

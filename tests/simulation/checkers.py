@@ -17,13 +17,12 @@ from typing import Any
 from protocols import chain
 from protocols.vocabulary import ShipmentState
 from tests.simulation.breaker_law import BreakerLaw
+from tests.simulation.plan import OFFER_TTL_S
 from tests.simulation.stock_law import StockLaw
 from tests.simulation.truth import Fact, Truth, Violation
 
 RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
 BENCH = ("granted", "picking", "packed")
-CLAIM_TTL_MS = 600_000
-"""How long the simulated core lets several warehouses answer (`core_node.POLICY`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,9 @@ class Seen:
 class CoreChecker:
     """P2, P4, P5, P6, P7, P8 inside the core. Made anew for each core database file."""
 
-    def __init__(self, database: Path, truth: Truth) -> None:
+    def __init__(self, database: Path, truth: Truth, *, offer_ttl_s: int = OFFER_TTL_S) -> None:
         self._truth = truth
+        self._claim_ttl_ms = offer_ttl_s * 1000
         self._database = sqlite3.connect(database, isolation_level=None)
         self._database.row_factory = sqlite3.Row
         self._trail = 0
@@ -90,7 +90,7 @@ class CoreChecker:
         began = next((row for row in asked if row["id"] < won[0]["id"]), None)
         if began is None or any(row["id"] > began["id"] for row in won[1:]):
             raise Violation("P4", f"{name} was won without a claim of its own")
-        late_ms = won[0]["at_ms"] - began["at_ms"] - CLAIM_TTL_MS
+        late_ms = won[0]["at_ms"] - began["at_ms"] - self._claim_ttl_ms
         if late_ms >= 0:
             raise Violation("P4", f"{name} was won {late_ms} ms after the claim's end")
 
@@ -169,6 +169,18 @@ class CoreChecker:
                 "SELECT count(*) FROM trail WHERE subject = ? AND change LIKE 'reattached:%'",
                 row["id"],
             )
+            or (kind == "grant" and self._has_forgotten_grant(row))
+        )
+
+    def _has_forgotten_grant(self, row: sqlite3.Row) -> bool:
+        """Whether the bench told of a grant that this life of the core has forgotten giving."""
+        life = int(self.one("SELECT value FROM core_meta WHERE key = 'core_epoch'"))
+        token = [row["token_epoch"], row["token_n"]]
+        return any(
+            body["shipment"] == row["id"]
+            and body["token"][0] < life
+            and (body["token"] == token or row["stop"] == "stopping")  # a stop takes the next one
+            for body in self._bodies(row["agent"], ("grant.stored",))
         )
 
     # --- the whole database -------------------------------------------------------------------

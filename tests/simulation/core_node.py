@@ -60,7 +60,6 @@ PACE = Pace(
     shop_call_s=900.0,
 )
 POLICY = Policy(
-    offer_ttl_s=600,
     reachable_s=9000,
     personal_hours=24,
     raw_hours=24,
@@ -135,7 +134,9 @@ class CoreNode:
         self.shop = Shop(Random(f"write-back-{plan.seed}"))
         self.head = Head(Random(f"head-{plan.seed}"))
         self.erp = Erp(Random(f"erp-{plan.seed}"))
-        self.policy = replace(POLICY, ship_within_h=plan.ship_within_h)
+        self.policy = replace(
+            POLICY, ship_within_h=plan.ship_within_h, offer_ttl_s=plan.offer_ttl_s
+        )
         self.started_ms = 0
         self.after_commit: Callable[[], None] = lambda: None
         self.on_crash: Callable[[str], None] = lambda point: None

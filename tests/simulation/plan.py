@@ -15,6 +15,7 @@ from tests.simulation.broker import Rates
 DAYS = 7
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
+OFFER_TTL_S = 600
 START_WALL_MS = 1_772_409_600_000
 """2026-03-02T00:00:00Z, a Monday, 08:00 in the warehouses."""
 
@@ -81,6 +82,8 @@ class Plan:
     ship_within_h: int = 24
     rules: bool = False
     """Routing rules with split and broadcast."""
+    offer_ttl_s: int = OFFER_TTL_S
+    """How long offers and claims wait for a yes; a planted bug may ask for a hurried history."""
     counted: str = ""
     """The one warehouse where people count shelves, sometimes wrongly, and report short picks."""
 

@@ -42,7 +42,7 @@ from protocols.events import ScanRefused
 from protocols.messages import StreamHave, Token
 from tests.simulation import planted_ledger as ledger
 from tests.simulation.campaign import run_seed
-from tests.simulation.plan import DAYS
+from tests.simulation.plan import DAYS, OFFER_TTL_S
 from tests.simulation.run import quiet
 from tests.simulation.world import Outcome
 
@@ -56,13 +56,15 @@ Plant = Callable[[], Any]
 class Planted:
     """One bug: how to plant it, the seed that shows it, the invariants that may break.
 
-    `days`: what is only seen at the end of a history is looked for in shorter ones.
+    `days`: what is only seen at the end of a history is looked for in shorter ones. `offer_ttl_s`:
+    what only shows beside deadlines is looked for where they are short.
     """
 
     plant: Plant
     seed: int
     breaks: tuple[str, ...]
     days: int = DAYS
+    offer_ttl_s: int = OFFER_TTL_S
 
 
 # --- the agent's journal -------------------------------------------------------------------------
@@ -471,15 +473,16 @@ BANK: dict[str, Planted] = {
     "late_fact_extends": Planted(ledger.late_fact_extends, 4, ("P10",)),
     "sole_holder_ejected": Planted(ledger.sole_holder_ejected, 6, ("P10",)),
     "breaker_not_asked": Planted(ledger.breaker_not_asked, 4, ("P10",)),
-    "late_yes_wins": Planted(ledger.late_yes_wins, 1, ("P4",)),
+    "late_yes_wins": Planted(ledger.late_yes_wins, 7, ("P4",), offer_ttl_s=2),
     "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2"), days=1),
 }
 
 
 def run_planted(name: str, seed: int) -> Outcome:
     """One history with the bug in place."""
-    with BANK[name].plant():
-        return run_seed(seed, BANK[name].days)
+    bug = BANK[name]
+    with bug.plant():
+        return run_seed(seed, bug.days, offer_ttl_s=bug.offer_ttl_s)
 
 
 def search(name: str, seeds: range = range(1, 21)) -> str:

@@ -47,7 +47,6 @@ LONG = frozenset(
     {
         "every_warehouse_ejected",
         "expire_confirm_race",
-        "late_yes_wins",
         "sole_holder_ejected",
     }
 )

@@ -189,7 +189,10 @@ class World:
             return
         self.core.start()
         if self.checker is None:
-            self.checker = CoreChecker(self.core.path, self.truth)
+            self.checker = self._new_checker()
+
+    def _new_checker(self) -> CoreChecker:
+        return CoreChecker(self.core.path, self.truth, offer_ttl_s=self.plan.offer_ttl_s)
 
     def start_core_later(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self.start_core)
@@ -314,7 +317,7 @@ class World:
         self.core.restore(path)
         self.backups = [backup for backup in self.backups if backup[0] <= at_s]
         self.restores += 1
-        self.checker = CoreChecker(self.core.path, self.truth)
+        self.checker = self._new_checker()
         for node in self.nodes:
             self.forgive(node.name)
         self.start_core_later(self.rng.uniform(10, 600))
