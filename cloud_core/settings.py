@@ -207,8 +207,7 @@ def check(values: Mapping[str, Any]) -> Settings:
         found = msgspec.convert(dict(values), Settings)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$.")
-        key = path.rstrip("`")
-        raise _invalid(key, f"设置项 {key} 的值不合要求：{text}", f"{key}: {text}") from error
+        raise _refused(text, path.rstrip("`")) from error
     for low, high in _PAIRS:
         if getattr(found, low) > getattr(found, high):
             raise _invalid(high, f"设置项 {high} 不能小于 {low}", f"{high} is less than {low}")
@@ -279,6 +278,18 @@ def _field_notes() -> dict[str, str]:
 
 def _own_text() -> str:
     return Path(__file__).read_text(encoding="utf-8")
+
+
+def _refused(text: str, path: str) -> Rejected:
+    """What msgspec says of the value at `path` ("" = the whole file), in words of ours."""
+    if not text.startswith("Object missing required field"):
+        return _invalid(path, f"设置项 {path} 的值不合要求：{text}", f"bad value of {path}")
+    name = text.split("`")[1] if text.count("`") >= 2 else "?"
+    if path:
+        return _invalid(path, f"{path} 缺少 {name}", f"{name} is missing in {path}")
+    return _invalid(
+        name, f"缺少设置项 {name}；用 --config 给出设置文件", "missing; give --config FILE"
+    )
 
 
 def _invalid(field: str, zh: str, en: str) -> Rejected:

@@ -187,8 +187,7 @@ def check(values: Mapping[str, Any]) -> Settings:
         settings = msgspec.convert(dict(values), Settings)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$.")
-        key = path.rstrip("`") or _missing(text)
-        raise _invalid(key, f"设置项 {key} 的值不合要求：{text}", f"{key}: {text}") from error
+        raise _refused(text, path.rstrip("`")) from error
     _check_names(settings)
     return settings
 
@@ -310,9 +309,16 @@ def _field_notes() -> dict[str, str]:
     return notes
 
 
-def _missing(text: str) -> str:
-    """The key out of "Object missing required field `site`"."""
-    return text.split("`")[1] if text.count("`") >= 2 else "?"
+def _refused(text: str, path: str) -> Rejected:
+    """What msgspec says of the value at `path` ("" = the whole file), in words of ours."""
+    if not text.startswith("Object missing required field"):
+        return _invalid(path, f"设置项 {path} 的值不合要求：{text}", f"bad value of {path}")
+    name = text.split("`")[1] if text.count("`") >= 2 else "?"
+    if path:
+        return _invalid(path, f"{path} 缺少 {name}", f"{name} is missing in {path}")
+    return _invalid(
+        name, f"缺少设置项 {name}；用 --config 给出设置文件", "missing; give --config FILE"
+    )
 
 
 def _invalid(field: str, zh: str, en: str) -> Rejected:

@@ -61,6 +61,7 @@ class Box:
             "root": os.geteuid() == 0,
             "drivers": dict(self.drivers),
             "clock_below_ms": self._clock.below_ms(),
+            "running_ms": mono_ms - self._started_ms,
             "written_bytes": written_bytes(),
             "written_bytes_per_day": self._wear.per_day(mono_ms),
         }

@@ -16,7 +16,7 @@ from typing import IO
 
 from edge_agent.bootstrap.chance import SystemIds, built_ms
 from edge_agent.domain.moment import ClockFloor, Now, first_floor
-from edge_agent.journal import clock, salvage
+from edge_agent.journal import clock, read_only, salvage
 from edge_agent.journal.core import JournalCore, Room
 from edge_agent.ports import Connection
 from edge_agent.settings import Settings
@@ -183,7 +183,7 @@ def clock_floor(settings: Settings, raw: Now) -> ClockFloor:
         with contextlib.suppress(OSError, sqlite3.Error, ValueError):
             # A file that cannot be read says nothing of the time; opening it says what it has.
             if path.is_file():
-                with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                with contextlib.closing(read_only.connect(path)) as db:
                     core_ms = max(core_ms, clock.core_ms(db))
                     event_ms = max(event_ms, clock.newest_event_ms(db))
     return first_floor(built_ms=built_ms(), core_ms=core_ms, event_ms=event_ms, mono_ms=raw.mono_ms)

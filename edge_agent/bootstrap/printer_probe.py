@@ -65,8 +65,11 @@ async def _identity(wire: PrinterWire) -> PrinterStatus:
     return await PrinterOwner(wire, zpl.IDENTITY, TIMES).status()
 
 
-def profile_text(found: Probed, name: str, dpi: int = 0) -> str:
-    """A profile file for what was found: the family's values, the answers as they were."""
+def profile_text(found: Probed, name: str, dpi: int = 0, port: int = 0) -> str:
+    """A profile file for what was found: the family's values, the answers as they were.
+
+    `port`: the TCP port that answered, 0 = it was no network line.
+    """
     base = data_file("printers", BASES[found.language]).read_text(encoding="utf-8")
     changes = {
         "name": f'"{name}"',
@@ -75,6 +78,8 @@ def profile_text(found: Probed, name: str, dpi: int = 0) -> str:
         "dpi": str(dpi or found.dpi or 203),
         "source": f'"edge-agent printer probe{": " + found.model if found.model else ""}"',
     }
+    if port:
+        changes["port"] = str(port)
     lines = [f"# {name}: edge-agent printer probe 写出 written by probe"]
     for line in base.splitlines():
         key = line.partition("=")[0].strip()

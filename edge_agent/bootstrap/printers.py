@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from edge_agent import labels
@@ -154,7 +155,8 @@ def sample_png(setting: PrinterSetting, kind: str | None = None) -> bytes:
 
 def template_faults(name: str, read: check.Read) -> list[str]:
     """What is wrong with a template at 203 and 300 dpi, as Chinese lines. Raises `Rejected`."""
-    template, renderer = labels.read_template(data_file("labels", name)), labels.load()
+    path = Path(name) if name.endswith(".toml") else data_file("labels", name)
+    template, renderer = labels.read_template(path), labels.load()
     return [line for dpi in (203, 300) for line in check.faults(renderer, template, read, dpi=dpi)]
 
 

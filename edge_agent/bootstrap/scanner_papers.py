@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from edge_agent.bootstrap.files import data_file
 from edge_agent.domain.scan_meaning import COMMANDS
 from edge_agent.domain.scan_trial import TRIAL_CODE
+from edge_agent.flows.cards import SHORT_REASONS
 from edge_agent.labels.cards import Card, page
 from edge_agent.scanners import serial
 from edge_agent.scanners.hid import discovery
@@ -14,6 +15,9 @@ from edge_agent.scanners.profile import read_profile
 
 WITH_ARGUMENT = frozenset(("N",))
 """Commands that make no card: they need a number behind them."""
+
+PLAIN_SHORT = "card"
+"""The reason of `$$SHORT` alone."""
 
 
 def plugged_in(listed: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -37,6 +41,11 @@ def cards_page(stations: Sequence[str], docks: Sequence[str]) -> str:
         Card(name_zh, f"$${code}")
         for code, name_zh in COMMANDS.items()
         if code not in WITH_ARGUMENT
+    ]
+    cards += [
+        Card(f"缺货：{why_zh}", f"$$SHORT:{reason.upper()}", "当前要拣的商品架上没有了")
+        for reason, why_zh in SHORT_REASONS.items()
+        if reason != PLAIN_SHORT
     ]
     return page("工位卡片", [*cards, _trial()])
 

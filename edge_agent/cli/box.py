@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import click
@@ -47,8 +48,9 @@ def safe_mode(config: str | None, leave: bool) -> None:
 
 @root.command(help="时钟下限：查看，或把过慢的系统时间拨上来。The clock's floor.")
 @click.option("--raise", "raise_", is_flag=True, help="系统时间低于下限时拨到下限（需要 root）")
+@click.option("--json", "as_json", is_flag=True, help="输出 JSON")
 @click.pass_obj
-def clock(config: str | None, raise_: bool) -> None:
+def clock(config: str | None, raise_: bool, as_json: bool) -> None:
     from edge_agent import bootstrap
 
     settings = checked(config)
@@ -62,5 +64,17 @@ def clock(config: str | None, raise_: bool) -> None:
             raise click.ClickException(f"改不了系统时间（需要 root）：{error.strerror}") from error
     shown = {"wall_ms": now.wall_ms, "floor_ms": floor_ms, "below_ms": max(0, below_ms),
              "raised": raise_ and below_ms > 0}  # fmt: skip
-    click.echo(json.dumps(shown))
+    told = _clock_told(shown, timezone(timedelta(minutes=settings.zone_minutes)))
+    click.echo(json.dumps(shown) if as_json else "\n".join(told))
     sys.exit(1 if below_ms > 0 and not raise_ else 0)
+
+
+def _clock_told(shown: dict[str, int], zone: timezone) -> Iterator[str]:
+    for name, key in (("系统时间", "wall_ms"), ("时钟下限", "floor_ms")):
+        yield f"{name} {datetime.fromtimestamp(shown[key] / 1000, zone):%Y-%m-%d %H:%M:%S}"
+    if not shown["below_ms"]:
+        yield "正常：系统时间不低于下限"
+    elif shown["raised"]:
+        yield "系统时间过慢，已拨到下限"
+    else:
+        yield f"系统时间慢了至少 {shown['below_ms'] // 1000} 秒：sudo edge-agent clock --raise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
@@ -17,19 +18,27 @@ def operator() -> None:
 
 @operator.command("set", help="添加工号或改 PIN（4 到 8 位数字）。Add one or change the PIN.")
 @click.argument("number")
-@click.password_option("--pin", prompt="PIN", confirmation_prompt="再输一次", help="不给就询问")
+@click.option("--pin", help="不给就询问；标准输入不是终端时读它的第一行")
 @click.pass_obj
-def set_pin(config: str | None, number: str, pin: str) -> None:
+def set_pin(config: str | None, number: str, pin: str | None) -> None:
     from edge_agent.domain.pin import SALT_BYTES
     from edge_agent.pages.operators import Operators
 
     settings = checked(config)
+    pin = _asked() if pin is None else pin
     try:
         settings.data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
         Operators(settings.data_path).set(number, pin, os.urandom(SALT_BYTES))
     except PacklineError as error:
         give_up(error)
     click.echo(f"工号 {number} 可以用这个 PIN 登录 PDA")
+
+
+def _asked() -> str:
+    """Typed twice and unseen at a terminal; the first line of a pipe."""
+    if sys.stdin.isatty():
+        return str(click.prompt("PIN", hide_input=True, confirmation_prompt="再输一次"))
+    return sys.stdin.readline().strip()
 
 
 @operator.command("list", help="全部工号")

@@ -78,7 +78,7 @@ def probe_printer(where: str, baud: int, dpi: str | None, file: Path | None) -> 
         sys.exit(1)
     assert found.status is not None
     name = file.stem if file else f"{found.language}-probed"
-    text = printer_probe.profile_text(found, name, int(dpi or 0))
+    text = printer_probe.profile_text(found, name, int(dpi or 0), setting.port)
     click.echo(f"应答 {found.language} / {found.status_kind} {found.model}；{_told(found.status)}")
     if file is None:
         click.echo(text, nl=False)
@@ -137,8 +137,10 @@ def _test(settings: Settings, printer: str, kind: str | None, png: Path | None) 
     sys.exit(0 if not outcome.error else 1)
 
 
-@printer_group.command("check", help="试模板：模糊、断针之后条码还读得出吗，缺不缺字")
-@click.argument("templates", nargs=-1)
+@printer_group.command(
+    "check", help="试面单模板（名称或 .toml 文件，不是机型文件）：条码读得出吗，缺不缺字"
+)
+@click.argument("templates", metavar="[模板]...", nargs=-1)
 def check_templates(templates: tuple[str, ...]) -> None:
     from edge_agent.bootstrap import printers
 
@@ -151,7 +153,10 @@ def check_templates(templates: tuple[str, ...]) -> None:
         try:
             found = printers.template_faults(name, read)
         except PacklineError as error:
-            found = [f"{error.zh} [{error.field}]"]
+            found = [
+                f"{error.zh} [{error.field}]",
+                "这里要面单模板，不是机型文件；printer list 列出",
+            ]
         broken = broken or bool(found)
         click.echo(f"{'✗' if found else '✓'} {name}")
         for line in found:

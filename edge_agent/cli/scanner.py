@@ -23,6 +23,8 @@ def list_scanners(config: str | None) -> None:
     settings = checked(config)
     listed = {one.path: one for one in settings.scanners}
     there = scanner_papers.plugged_in(listed)
+    if not there:
+        click.echo("没有插着扫描枪")
     for kind, port, name in there:
         setting = listed.get(port)
         told = f"{setting.source} · 工位 {setting.station or '未定'}" if setting else "未登记"
@@ -35,7 +37,8 @@ def list_scanners(config: str | None) -> None:
 
 @scanner_group.command("cards", help="工位卡、装车卡、命令卡，写成可打印的网页")
 @click.option("--out", default="cards.html", show_default=True, help="写到哪个文件")
-@click.option("--dock", "docks", multiple=True, help="装车口名称，可多次")
+@click.option("--dock", "docks", multiple=True, default=("1",), show_default=True,
+              help="装车口名称，可多次")  # fmt: skip
 @click.pass_obj
 def print_cards(config: str | None, out: str, docks: tuple[str, ...]) -> None:
     from edge_agent.bootstrap import scanner_papers

@@ -12,6 +12,8 @@ import click
 from edge_agent.cli.root import checked, give_up, root
 from protocols.errors import PacklineError
 
+WEAR_SHOWN_AFTER_MS = 3_600_000
+"""A day's worth reckoned from less than an hour says nothing: a start writes a lot."""
 LEVEL_ZH = {"ok": "正常", "warn": "注意", "error": "故障", "unknown": "无应答"}
 
 
@@ -61,8 +63,10 @@ def _told(shown: dict[str, Any]) -> Iterator[str]:
     yield "待上传：" + "，".join(f"{stream} {one['queued']}" for stream, one in streams)
     journal = shown["journal"]
     state = "已满，扫描不接收" if journal["full"] else journal.get("failing") or "正常"
-    per_day = box.get("written_bytes_per_day", 0) // 1_000_000
-    yield f"存储：{state}，日志 {journal['used_bytes'] // 1_000_000} MB，每天写入约 {per_day} MB"
+    wear = ""
+    if box.get("running_ms", 0) >= WEAR_SHOWN_AFTER_MS:
+        wear = f"，每天写入约 {box.get('written_bytes_per_day', 0) // 1_000_000} MB"
+    yield f"存储：{state}，日志 {journal['used_bytes'] // 1_000_000} MB{wear}"
     for printer, one in shown["printers"].items():
         reason = one.get("reason_zh") or ""
         yield f"打印机 {printer}：{LEVEL_ZH.get(one['level'], one['level'])} {reason}".rstrip()

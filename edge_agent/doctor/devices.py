@@ -28,7 +28,7 @@ def checks(patient: Patient) -> Iterator[tuple[str, Check]]:
     for name, read in patient.profiles:
         yield f"profile_{name}", partial(_profile, name, read)
     for name, make in patient.printers:
-        yield f"printer_{name}", partial(_printer, name, make)
+        yield f"printer_{name}", partial(_printer, patient, name, make)
     for source, device in patient.scanners:
         yield f"scanner_{source}", partial(_scanner, source, device)
 
@@ -74,7 +74,11 @@ def _profile(name: str, read: Callable[[], Any]) -> Finding:
     return well(f"profile_{name}", "机型文件可用")
 
 
-def _printer(name: str, make: Callable[[], Printer]) -> Finding:
+def _printer(patient: Patient, name: str, make: Callable[[], Printer]) -> Finding:
+    """A printer serves one connection: while the agent holds it, the agent's answer counts."""
+    if patient.running:
+        return _held_printer(name, (patient.status or {}).get("printers"))
+
     async def ask() -> Any:
         printer = make()
         try:
@@ -87,8 +91,21 @@ def _printer(name: str, make: Callable[[], Printer]) -> Finding:
         status = asyncio.run(ask())
     except TimeoutError:
         return ill(f"printer_{name}", "没有应答", "关机再开打印机，检查连线")
-    found = status.reason_zh or "正常"
-    if status.level in (PrinterLevel.OK, PrinterLevel.WARN):
+    return _judged(name, status.level, status.reason_zh)
+
+
+def _held_printer(name: str, shown: dict[str, Any] | None) -> Finding:
+    if shown is None:
+        return well(f"printer_{name}", "代理在运行，打印机由它独占，未检查")
+    if name not in shown:
+        fix = "看 drivers 一项；改过设置要重启代理"
+        return ill(f"printer_{name}", "正在运行的代理没有使用它", fix)
+    return _judged(name, shown[name]["level"], shown[name].get("reason_zh") or "")
+
+
+def _judged(name: str, level: str, reason_zh: str) -> Finding:
+    found = reason_zh or "正常"
+    if level in (PrinterLevel.OK, PrinterLevel.WARN):
         return well(f"printer_{name}", found)
     fix = "检查打印机电源、网线、纸和 host / port；型号不应答状态时用 profile = tspl-203-silent"
     return ill(f"printer_{name}", found, fix)

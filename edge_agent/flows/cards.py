@@ -138,6 +138,8 @@ def _cancel(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench)
 
 def _short(tx: Tx, station: Station, arg: str, task: Task | None, _at: Bench) -> _Reply:
     held = _needed(task)
+    if held.halted:
+        raise Rejected("notice_open", f"{held.notice}; 先扫 $$OK", "a notice waits", field="state")
     reason = arg.lower() if arg.lower() in SHORT_REASONS else ""
     sku = "" if reason else arg
     return station, short(tx, held, sku, 0, station=station.id, reason=reason or "card")

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.journal import jobs, rows, tasks
+from edge_agent.journal import jobs, read_only, rows, tasks
 from edge_agent.ports import Connection
 from protocols import chain
 from protocols.errors import Corrupt, Unavailable
@@ -28,7 +28,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise Unavailable(
             "journal_missing", f"没有日志文件 {path}", f"no journal at {path}", field="data_dir"
         )
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    return read_only.connect(path)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from edge_agent.journal import read_only
 from edge_agent.journal.tx import Tx
 from protocols import chain
 from protocols.events import EpochGap
@@ -39,7 +40,7 @@ def read(path: Path, agent: str, stream: str) -> Salvaged:
     events: list[Event] = []
     gaps: list[tuple[str, int, int]] = []
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        with contextlib.closing(read_only.connect(path)) as db:
             found = list(_each(db, "SELECT no, id, base_seq, base_hash, acked, carried FROM epoch"))
             for no, epoch, base_seq, base_hash, acked, carried in found:
                 start = base_hash if base_seq else chain.genesis(agent, stream, epoch)

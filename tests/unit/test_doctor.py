@@ -36,6 +36,7 @@ RUNNING: dict[str, Any] = {
     "link": {"connected": True, "welcomed": True, "clock_off_ms": 12},
     "journal": {"used_bytes": 1, "full": False, "failing": ""},
     "box": {"drivers": {}, "safe_mode": "", "root": False},
+    "printers": {"label-1": {"level": "ok", "code": "", "reason_zh": ""}},
 }
 
 
@@ -124,7 +125,7 @@ def says(level: PrinterLevel, zh: str) -> Callable[[Patient], Patient]:
     def make() -> Printer:
         return HandPrinter(says=PrinterStatus(level, "x", zh))
 
-    return patient(printers=(("label-1", make),))
+    return patient(printers=(("label-1", make),), running=False, status=None)
 
 
 def refuse() -> None:
@@ -225,6 +226,7 @@ BROKEN: tuple[tuple[str, Callable[[Patient], Patient]], ...] = (
     ("printers", patient(printers=(), profiles=())),
     ("profile_label-1", patient(profiles=(("label-1", refuse),))),
     ("printer_label-1", says(PrinterLevel.ERROR, "缺纸")),
+    ("printer_label-1", status("printers", **{"label-1": {"level": "error", "reason_zh": "缺纸"}})),
     ("scanner_gun-1", patient(scanners=(("gun-1", "/dev/nothing"),))),
 )  # fmt: skip
 

@@ -138,8 +138,19 @@ def test_safe_mode_and_the_clocks_floor_at_the_command_line(tmp_path: Path, ask:
     assert "安全模式" in ask("safe-mode").output
     assert ask("safe-mode", "--leave").exit_code == 0
     assert ask("safe-mode").exit_code == 0
-    told = json.loads(ask("clock").output)
+    told = json.loads(ask("clock", "--json").output)
     assert told["floor_ms"] >= bootstrap.chance.built_ms()
+    assert "系统时间" in ask("clock").output
+
+
+def test_a_journal_in_a_folder_with_a_question_mark_is_read(tmp_path: Path) -> None:
+    odd = tmp_path / "仓#1?"
+    odd.mkdir()
+    config = odd / "edge.toml"
+    config.write_text(f'site = "sha"\nagent = "sha-1"\ndata_dir = "{odd}"\npage_enabled = false\n')
+    Floor(odd).tell(offer())
+    done = CliRunner().invoke(root, ["--config", str(config), "status"])
+    assert "offered 1" in done.output or "accepted 1" in done.output, done.output
 
 
 def test_wear_and_safe_mode_are_metrics(tmp_path: Path, floor: Floor) -> None:

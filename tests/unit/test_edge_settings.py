@@ -55,6 +55,8 @@ def test_a_wrong_setting_is_named(tmp_path: Path, change: tuple[str, str], field
         load(tmp_path, GOOD.replace(*change))
     assert refused.value.code == "settings_invalid"
     assert refused.value.field == field
+    if field == "agent" and not change[1]:
+        assert refused.value.zh == "缺少设置项 agent；用 --config 给出设置文件"
 
 
 @pytest.mark.parametrize("text", ["--5", "²", "1e3", "9" * 5_000, ""])

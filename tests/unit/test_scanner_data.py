@@ -128,7 +128,18 @@ def test_the_cards_of_a_warehouse_are_one_page(tmp_path: Path) -> None:
     done = CliRunner().invoke(root, given)
     assert done.exit_code == 0, done.output
     text = out.read_text(encoding="utf-8")
-    for code in ("STN-S1", "STN-S2", "LOAD-A1", "$$OK", "$$STOPPED"):
+    for code in (
+        "STN-S1",
+        "STN-S2",
+        "LOAD-A1",
+        "$$OK",
+        "$$STOPPED",
+        "$$SHORT:BROKEN",
+        "$$FAIL",
+        "$$PASS",
+        "$$DONE",
+        "$$COUNT",
+    ):
         assert f"<code>{code}</code>" in text
 
 

@@ -231,7 +231,8 @@ def test_a_refund_request_stops_everything_until_somebody_confirms(floor: Floor)
     assert screen(floor)["do"] == "confirm"
     assert floor.scan("$$PRINT").code == "notice_open"
     assert floor.scan("$$PACKED").tone == "error"
-    assert floor.events("item.picked") == []
+    assert floor.scan("$$SHORT:LOST").code == "notice_open"
+    assert floor.events("item.picked") == floor.events("pick.shorted") == []
     assert floor.scan("$$OK").code == "confirmed"
     assert floor.print_next(PRINTED) == "confirmed"
     assert floor.scan("SKU-C").code == "picked"
