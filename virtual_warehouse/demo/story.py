@@ -242,7 +242,7 @@ def task_on_count(house: Warehouse) -> int:
 def _house_line(house: Warehouse) -> str:
     status = house.crew.screen.status
     if not house.crew.screen.lit:
-        link = "代理停"
+        link = "代理停" if status else "启动中"
     elif status["link"]["welcomed"] and house.line.is_up:
         link = "在线"
     else:
