@@ -17,9 +17,10 @@ from edge_agent import bootstrap, bundle
 from edge_agent import settings as settings_module
 from edge_agent.agent import view
 from edge_agent.agent.clock import FlooredClock
-from edge_agent.bootstrap import support
+from edge_agent.bootstrap import printer_probe, support
 from edge_agent.bootstrap.box import Box
 from edge_agent.cli.root import root
+from edge_agent.cli.status import _told
 from edge_agent.domain.moment import ClockFloor
 from edge_agent.pages import metrics
 from protocols import commands
@@ -278,3 +279,17 @@ def test_a_bundle_still_says_what_helps(
 )
 def test_the_sieve(text: str, kept: str) -> None:
     assert bundle.sieve(text) == kept
+
+
+def test_a_days_wear_is_told_after_an_hour_only(tmp_path: Path, floor: Floor) -> None:
+    live = live_of(floor, Floor(tmp_path, stream="telemetry"), HandPrinter())
+    health = {"written_bytes_per_day": 530_000_000}
+    for running_ms, told in ((10_000, False), (3_600_000, True)):
+        box = {**health, "running_ms": running_ms}
+        shown = "\n".join(_told({"running": True, **view.status(live), "box": box}))
+        assert ("每天写入约 530 MB" in shown) is told
+
+
+def test_a_probed_profile_has_the_port_that_answered() -> None:
+    found = printer_probe.Probed(True, "tspl", "full")
+    assert "port = 9101" in printer_probe.profile_text(found, "label-1", port=9_101)
