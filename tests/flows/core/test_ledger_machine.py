@@ -99,15 +99,34 @@ class LedgerMachine(RuleBasedStateMachine):
             found[warehouse][sku] -= int(units)
         return found
 
+    def kept_for_who_waits(self) -> dict[str, Counter[str]]:
+        """What each warehouse sets aside for paid shipments that are parked."""
+        found = {name: Counter[str]() for name in AGENTS}
+        for warehouse, sku, units in self.core.rows(
+            "SELECT l.warehouse, l.sku, sum(l.quantity) FROM hold h "
+            "JOIN hold_line l ON l.hold_id = h.id JOIN shipment s ON s.id = h.shipment_id "
+            "WHERE h.kind = 'shipment' AND h.state = 'held' AND s.parked <> '' GROUP BY 1, 2"
+        ):
+            found[warehouse][sku] += int(units)
+        return found
+
     # --- the shop ------------------------------------------------------------------------------
 
     @rule(lines=LINES, ttl_s=st.sampled_from((10, 60, 900)))
     def place(self, lines: list[tuple[str, int]], ttl_s: int) -> None:
-        free = self.free()
-        fits = all(sum(max(0, free[w][sku]) for w in AGENTS) >= n for sku, n in lines)
+        before, kept_before = self.free(), self.kept_for_who_waits()
         name = f"H{len(self.baskets)}"
         wanted = h.WantedHold(name, tuple(lines), ttl_s)
         (answer,) = self.core.do(h.PlaceHolds((wanted,), self.keyed(), "key:k")).holds
+        free = self.free()
+        for warehouse, sku, quantity in answer.lines if answer.state == "held" else ():
+            free[warehouse][sku] += quantity
+        # Who has paid and waits is served first, in the same commit; nothing else is taken.
+        for warehouse, kept in self.kept_for_who_waits().items():
+            for sku in SKUS:
+                served = kept[sku] - kept_before[warehouse][sku]
+                assert 0 <= served == before[warehouse][sku] - free[warehouse][sku]
+        fits = all(sum(max(0, free[w][sku]) for w in AGENTS) >= n for sku, n in lines)
         assert (answer.state == "held") == fits, (answer, free)
         if fits:
             self.baskets[name] = Basket(self.core.clock.ms + ttl_s * 1000)
