@@ -8,18 +8,22 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tests.simulation import pace
 from tests.simulation.loop import SimLoop
-from tests.simulation.plan import DAY_S, DAYS, OFFER_TTL_S, Plan, draw
+from tests.simulation.plan import DAY_S, DAYS, Plan, draw
 from tests.simulation.truth import Violation
 from tests.simulation.world import Outcome, World, unwrap
 
 _runs = 0
 
 
-def run_seed(seed: int, days: int = DAYS, *, offer_ttl_s: int = OFFER_TTL_S) -> Outcome:
-    """The whole history of one seed. A broken promise is in the outcome, our own bugs raise."""
+def run_seed(seed: int, days: int = DAYS, **changes: Any) -> Outcome:
+    """The whole history of one seed, its plan with `changes`. A broken promise is in the outcome.
+
+    Our own bugs raise.
+    """
     global _runs
     _runs += 1
     folder = Path(tempfile.mkdtemp(prefix="packline-sim-", dir=_fast_folder()))
@@ -27,7 +31,7 @@ def run_seed(seed: int, days: int = DAYS, *, offer_ttl_s: int = OFFER_TTL_S) -> 
     gc.disable()
     try:
         with pace.stretched():
-            plan = replace(draw(seed, days), offer_ttl_s=offer_ttl_s)
+            plan = replace(draw(seed, days), **changes)
             return _run(loop, plan, folder, f"card-{_runs}")
     finally:
         asyncio.set_event_loop(None)

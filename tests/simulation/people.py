@@ -61,7 +61,7 @@ class Person:
             if not self.node.up:
                 continue
             self._clear_bench()
-            if self.node.warehouse == self.plan.counted and self.rng.random() < 0.04:
+            if self.node.warehouse == self.plan.counted and self.rng.random() < self.plan.counts:
                 await self._count()
             task = self._choose()
             if task is not None:

@@ -84,6 +84,8 @@ class Plan:
     """Routing rules with split and broadcast."""
     offer_ttl_s: int = OFFER_TTL_S
     """How long offers and claims wait for a yes; a planted bug may ask for a hurried history."""
+    counts: float = 0.04
+    """How often, between two tasks, a person in `counted` counts a shelf."""
     counted: str = ""
     """The one warehouse where people count shelves, sometimes wrongly, and report short picks."""
 

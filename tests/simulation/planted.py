@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -41,8 +41,9 @@ from protocols import chain, codec, commands
 from protocols.events import ScanRefused
 from protocols.messages import StreamHave, Token
 from tests.simulation import planted_ledger as ledger
+from tests.simulation.broker import Rates
 from tests.simulation.campaign import run_seed
-from tests.simulation.plan import DAYS, OFFER_TTL_S
+from tests.simulation.plan import DAYS
 from tests.simulation.run import quiet
 from tests.simulation.world import Outcome
 
@@ -56,15 +57,15 @@ Plant = Callable[[], Any]
 class Planted:
     """One bug: how to plant it, the seed that shows it, the invariants that may break.
 
-    `days`: what is only seen at the end of a history is looked for in shorter ones. `offer_ttl_s`:
-    what only shows beside deadlines is looked for where they are short.
+    `days`: what is only seen at the end of a history is looked for in shorter ones. `history`:
+    what seldom shows is looked for where its occasions are many: fields of the seed's plan.
     """
 
     plant: Plant
     seed: int
     breaks: tuple[str, ...]
     days: int = DAYS
-    offer_ttl_s: int = OFFER_TTL_S
+    history: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --- the agent's journal -------------------------------------------------------------------------
@@ -431,6 +432,13 @@ def contacts_never_purged() -> Iterator[None]:
         yield
 
 
+MISCOUNTS = {"counted": "HZ", "counts": 0.6, "baskets": 90}
+"""People count all the time and find too little."""
+BAD_LINE = {
+    "rates": Rates(loss=0.2, twice=0.3, much_later=0.3, delay_s=0.5, slow=0.1),
+    "refund_share": 0.6,
+}
+"""Messages overtake each other, and half of all orders are taken back."""
 BANK: dict[str, Planted] = {
     "ack_before_commit": Planted(ack_before_commit, 5, ("P1", "P2", "P6", "crash")),
     "synchronous_normal": Planted(synchronous_normal, 2, ("P1", "P2", "P6")),
@@ -440,7 +448,9 @@ BANK: dict[str, Planted] = {
     "stale_token_accepted": Planted(stale_token_accepted, 4, ("P4",)),
     "reprint_of_unknown": Planted(reprint_of_unknown, 2, ("P6",)),
     "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 2, ("P6",)),
-    "cancel_overtaken_by_its_offer": Planted(cancel_overtaken_by_its_offer, 4, ("P4",)),
+    "cancel_overtaken_by_its_offer": Planted(
+        cancel_overtaken_by_its_offer, 2, ("P4",), 1, BAD_LINE
+    ),
     "no_debounce": Planted(no_debounce, 1, ("P2",)),
     "unknown_code_beeps": Planted(unknown_code_beeps, 1, ("P11",)),
     "redelivery_applied_again": Planted(redelivery_applied_again, 1, ("P2", "P8")),
@@ -461,8 +471,8 @@ BANK: dict[str, Planted] = {
     "basket_partly_held": Planted(ledger.basket_partly_held, 1, ("P9",)),
     "key_outside_the_commit": Planted(ledger.key_outside_the_commit, 1, ("P8",)),
     "hold_left_behind": Planted(ledger.hold_left_behind, 1, ("P3", "P5", "P8")),
-    "victim_not_chosen": Planted(ledger.victim_not_chosen, 4, ("P3",)),
-    "victim_not_rerouted": Planted(ledger.victim_not_rerouted, 4, ("P5", "P7")),
+    "victim_not_chosen": Planted(ledger.victim_not_chosen, 1, ("P3",), 1, MISCOUNTS),
+    "victim_not_rerouted": Planted(ledger.victim_not_rerouted, 1, ("P5", "P7"), 1, MISCOUNTS),
     "split_held_twice": Planted(ledger.split_held_twice, 3, ("P5",)),
     "stock_back_before_the_bench_stopped": Planted(
         ledger.stock_back_before_the_bench_stopped, 1, ("P5",)
@@ -473,7 +483,7 @@ BANK: dict[str, Planted] = {
     "late_fact_extends": Planted(ledger.late_fact_extends, 4, ("P10",)),
     "sole_holder_ejected": Planted(ledger.sole_holder_ejected, 6, ("P10",)),
     "breaker_not_asked": Planted(ledger.breaker_not_asked, 4, ("P10",)),
-    "late_yes_wins": Planted(ledger.late_yes_wins, 7, ("P4",), offer_ttl_s=2),
+    "late_yes_wins": Planted(ledger.late_yes_wins, 7, ("P4",), history={"offer_ttl_s": 2}),
     "outbox_polled_by_last_id": Planted(ledger.outbox_polled_by_last_id, 1, ("P1", "P2"), days=1),
 }
 
@@ -482,7 +492,7 @@ def run_planted(name: str, seed: int) -> Outcome:
     """One history with the bug in place."""
     bug = BANK[name]
     with bug.plant():
-        return run_seed(seed, bug.days, offer_ttl_s=bug.offer_ttl_s)
+        return run_seed(seed, bug.days, **bug.history)
 
 
 def search(name: str, seeds: range = range(1, 21)) -> str:
