@@ -126,6 +126,7 @@ def draw(seed: int, days: int = DAYS) -> Plan:
         ship_within_h=ledger.choice((3, 6, 24)),
         rules=ledger.random() < 0.4,
         counted=ledger.choice(("", "HZ", "GZ")),
+        counts=0.4 if Random(f"shelf-{seed}").random() < 0.2 else 0.04,
     )
 
 
