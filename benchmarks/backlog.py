@@ -99,5 +99,5 @@ async def _killed(world: WireBed, folder: Path) -> float:
     again = await wire_bed.start_agent(folder / account.agent, account, world.near)
     answer = await again.do("welcomed")
     assert answer["resynced"]
-    world.agents[0] = again  # type: ignore[index]
+    world.agents[0] = again
     return time.monotonic() - began

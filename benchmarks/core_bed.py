@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, Table
 
@@ -65,7 +66,7 @@ class CoreBed:
 @contextmanager
 def reader(database: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to a database in use."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    connection = sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=10)
     try:
         yield connection
     finally:

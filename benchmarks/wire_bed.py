@@ -97,7 +97,7 @@ class WireBed:
 
     core: CoreBed
     url: str
-    agents: Sequence[AgentProcess]
+    agents: list[AgentProcess]
     core_pid: int
     broker_pid: int
     accounts: Sequence[BrokerAgent] = ()

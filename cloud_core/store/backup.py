@@ -13,6 +13,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
@@ -164,7 +165,7 @@ def _set_meta(connection: Connection, key: str, value: str) -> None:
 
 def _check(path: Path) -> None:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as copy:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as copy:
             state = copy.execute("PRAGMA quick_check").fetchone()[0]
             copy.execute("SELECT value FROM core_meta WHERE key = 'core_epoch'").fetchone()[0]
     except (sqlite3.Error, TypeError) as error:
@@ -176,7 +177,7 @@ def _check(path: Path) -> None:
 def _epoch_of(target: Path) -> int:
     """The epoch of the database that is replaced; 0 when there is none or it cannot be read."""
     try:
-        with closing(sqlite3.connect(f"file:{target}?mode=ro", uri=True)) as old:
+        with closing(sqlite3.connect(f"file:{quote(str(target))}?mode=ro", uri=True)) as old:
             row = old.execute("SELECT value FROM core_meta WHERE key = 'core_epoch'").fetchone()
             return int(row[0]) if row else 0
     except sqlite3.Error:

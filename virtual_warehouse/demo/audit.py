@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -244,6 +245,6 @@ def _stock(
 
 
 def _read(path: Path, sql: str, values: Sequence[Any]) -> list[sqlite3.Row]:
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)) as db:
         db.row_factory = sqlite3.Row
         return db.execute(sql, values).fetchall()
