@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
@@ -242,7 +243,9 @@ class Hammer:
     async def _watch(self) -> None:
         """Look at the stock all the time: what is oversold now may be given back before the end."""
         while not self._ended.is_set() and not self.was_oversold:
-            self.was_oversold = await asyncio.to_thread(self._oversold_now)
+            # A cut takes any connection of the database, so also the one that looks.
+            with contextlib.suppress(OperationalError):
+                self.was_oversold = await asyncio.to_thread(self._oversold_now)
             await asyncio.sleep(WATCH_S)
 
     def _oversold_now(self) -> list[str]:
