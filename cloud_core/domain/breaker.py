@@ -357,16 +357,12 @@ def _open_or_not(fold: _Fold, *, room: bool) -> None:
     state, wish = fold.state, _wish(fold)
     if wish is None:
         if state.capped and state.state == CLOSED:
-            fold.state = replace(state, capped=False)
+            fold.state = replace(state, capped=False, counted_from_ms=_well_again_ms(fold))
             fold.say("uncapped", fold.now_ms)
         return
     at_ms, because = wish
     if not room:
-        late = {judged.shipment for judged in because}
-        trials = tuple(t for t in state.trials if t.shipment not in late)
-        fold.state = replace(state, capped=True, trials=trials)
-        if not state.capped:
-            fold.say("capped", fold.now_ms)
+        _keep_in(fold, because)
         return
     opening = _opening(state, at_ms, fold.policy)
     fold.state = replace(
@@ -375,6 +371,37 @@ def _open_or_not(fold: _Fold, *, room: bool) -> None:
     )  # fmt: skip
     fold.say("opened", at_ms)
     _end_by_clock(fold)
+
+
+def _keep_in(fold: _Fold, because: tuple[Judged, ...]) -> None:
+    """The cap allows no opening: told once, unless the warehouse sends in time again by now."""
+    state, well_ms = fold.state, _well_again_ms(fold)
+    if state.state == CLOSED and well_ms > because[-1].due_ms:
+        fold.state = replace(state, counted_from_ms=well_ms)
+        return
+    late = {judged.shipment for judged in because}
+    trials = tuple(t for t in state.trials if t.shipment not in late)
+    fold.state = replace(state, capped=True, trials=trials)
+    if not state.capped:
+        fold.say("capped", fold.now_ms)
+
+
+def _well_again_ms(fold: _Fold) -> int:
+    """The newest passed deadline that was kept. What was late before it is history to a warehouse
+    the cap kept in: its old run, still fresh enough to open, would be told again for ever."""
+    kept = (f.due_ms for f, found in _passed(fold) if found == "on_time")
+    return max(kept, default=fold.state.counted_from_ms)
+
+
+def _passed(fold: _Fold) -> list[tuple[Dispatch, str]]:
+    """What counts and is due, by deadline, each with its outcome."""
+    passed = [
+        f
+        for f in fold.facts.values()
+        if f.granted and fold.state.counted_from_ms < f.due_ms < fold.now_ms
+    ]
+    passed.sort(key=lambda f: (f.due_ms, f.shipment))
+    return [(fact, outcome(fact, fact.due_ms, fold.now_ms)) for fact in passed]
 
 
 def _wish(fold: _Fold) -> tuple[int, tuple[Judged, ...]] | None:
@@ -391,25 +418,29 @@ def _wish(fold: _Fold) -> tuple[int, tuple[Judged, ...]] | None:
 
 
 def _late_in_a_row(fold: _Fold) -> tuple[int, tuple[Judged, ...]] | None:
-    """The first run whose opening would still last, else a run that nothing has ended since."""
+    """The first run whose opening would still last, else a run that nothing has ended since.
+
+    A warehouse the cap keeps in has a run that only a shipment in time ends: one that is undecided
+    is no sign that it is well again.
+    """
     state, policy, needed = fold.state, fold.policy, fold.policy.late_in_a_row
-    passed = sorted(
-        (f.due_ms, f.shipment, f)
-        for f in fold.facts.values()
-        if f.granted and state.counted_from_ms < f.due_ms < fold.now_ms
-    )
     run: list[Judged] = []
-    for due_ms, shipment, fact in passed:
-        if outcome(fact, due_ms, fold.now_ms) != "late":
+    kept_in: tuple[Judged, ...] = ()
+    for fact, found in _passed(fold):
+        if found != "late":
             run.clear()
+            kept_in = () if found == "on_time" else kept_in
             continue
-        run.append(Judged(shipment, due_ms))
-        lasts_ms = policy.duration_ms(_opening(state, due_ms, policy))
-        if len(run) >= needed and not state.capped and due_ms + lasts_ms > fold.now_ms:
-            return due_ms, tuple(run[-needed:])
-    if len(run) >= needed:
-        return (fold.now_ms if state.capped else run[-1].due_ms), tuple(run[-needed:])
-    return None
+        run.append(Judged(fact.shipment, fact.due_ms))
+        if len(run) < needed:
+            continue
+        kept_in = tuple(run[-needed:])
+        lasts_ms = policy.duration_ms(_opening(state, fact.due_ms, policy))
+        if not state.capped and fact.due_ms + lasts_ms > fold.now_ms:
+            return fact.due_ms, kept_in
+    if state.capped:
+        return (fold.now_ms, kept_in) if kept_in else None
+    return (run[-1].due_ms, tuple(run[-needed:])) if len(run) >= needed else None
 
 
 def _opening(state: BreakerState, at_ms: int, policy: BreakerPolicy) -> int:

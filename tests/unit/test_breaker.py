@@ -152,6 +152,42 @@ def test_one_that_the_cap_kept_in_goes_when_there_is_room_unless_it_has_recovere
     assert (fine.state.state, fine.events[0].kind) == ("closed", "uncapped")
 
 
+@pytest.mark.parametrize("when_told", ["at once", "when it was kept in already"])
+def test_one_that_the_cap_kept_in_and_that_is_well_again_is_not_told_of_for_ever(
+    when_told: str,
+) -> None:
+    ok = sent("ok", T0 + 4 * MINUTE, T0)
+    now = T0 + 5 * MINUTE
+    facts = {"A": late(3), "B": late(3, T0 + 1)}
+    states, kinds = [BreakerState("A"), BreakerState("B")], []
+    for minute in range(60):  # the opening of the late three would still last
+        if when_told == "at once" or minute > 0:
+            facts["B"] = [*late(3, T0 + 1), ok]
+        steps = law.judge(states, facts, now + minute * MINUTE, POLICY)
+        states = [s.state for s in steps]
+        kinds += [e.kind for e in steps[1].events]
+    assert kinds == ([] if when_told == "at once" else ["capped", "uncapped"])
+    assert (states[1].state, states[1].capped, states[1].counted_from_ms) == (
+        "closed", False, ok.due_ms,
+    )  # fmt: skip
+    again = {**facts, "B": [*facts["B"], *(sent(f"M{i}", ok.due_ms + i + 1) for i in range(3))]}
+    told = law.judge(states, again, now + HOUR, POLICY)[1]
+    assert [e.kind for e in told.events] == ["capped"]  # three new ones are news
+
+
+def test_a_dead_line_does_not_make_a_kept_in_warehouse_well_and_ill_by_turns() -> None:
+    facts = {"A": late(3), "B": [*late(3, T0 + 1), sent("dark", T0 + 4 * MINUTE, heard_ms=T0)]}
+    states, kinds = [BreakerState("A"), BreakerState("B")], []
+    for minute in range(5, 65):
+        steps = law.judge(states, facts, T0 + minute * MINUTE, POLICY)
+        states = [s.state for s in steps]
+        kinds += [e.kind for e in steps[1].events]
+    assert kinds == ["capped"]
+    facts["B"][-1] = sent("dark", T0 + 4 * MINUTE, T0)  # it had left in time
+    told = law.judge(states, facts, T0 + 66 * MINUTE, POLICY)[1]
+    assert [e.kind for e in told.events] == ["uncapped"]
+
+
 def test_the_only_holder_of_the_goods_still_gets_the_shipment_flagged() -> None:
     take = law.may_take(opened(), T0 + HOUR, POLICY, sole_holder=True)
     assert (take.answer, take.flagged, take.why) == ("yes", True, "sole_holder")
@@ -290,13 +326,27 @@ class SlowBreaker:
                 due = row[end - 1][2]
                 if due + self.length(due)[1] > now:
                     return due, [(n, d) for _, n, d in row[end - 3 : end]]
-        if text.endswith("LLL"):
-            return (now if self.kept_in else row[-1][2]), [(n, d) for _, n, d in row[-3:]]
+        last = text.rpartition("O")[2].rfind("LLL") if self.kept_in else -1
+        if last >= 0:
+            last += text.rfind("O") + 1
+            return now, [(n, d) for _, n, d in row[last : last + 3]]
+        if text.endswith("LLL") and not self.kept_in:
+            return row[-1][2], [(n, d) for _, n, d in row[-3:]]
         return None
 
-    def settle(self, wish: tuple[int, list[tuple[str, int]]] | None, now: int, room: bool) -> None:
+    def settle(
+        self,
+        wish: tuple[int, list[tuple[str, int]]] | None,
+        row: list[tuple[str, str, int]],
+        now: int,
+        room: bool,
+    ) -> None:
+        well = max((due for letter, _, due in row if letter == "O"), default=self.mark)
         if wish is None:
-            self.kept_in = self.kept_in and self.mode != "closed"
+            if self.kept_in and self.mode == "closed":
+                self.kept_in, self.mark = False, well
+        elif not room and self.mode == "closed" and well > wish[1][-1][1]:
+            self.mark = well
         elif not room:
             self.kept_in = True
             for name, _ in wish[1]:
@@ -404,12 +454,15 @@ class Fleet(RuleBasedStateMachine):
             if parcel.left is not None and parcel.told is None:
                 parcel.told = self.now
 
-    def judge(self) -> None:
-        facts = {
+    def facts(self) -> dict[str, list[Dispatch]]:
+        return {
             w: [Dispatch(p.name, p.due, p.left if p.told is not None else None, self.heard(w))
                 for p in self.parcels[w].values()]
             for w in FLEET
         }  # fmt: skip
+
+    def judge(self) -> None:
+        facts = self.facts()
         before = {w: law.is_open(s) for w, s in self.states.items()}
         steps = law.judge(list(self.states.values()), facts, self.now, SMALL)
         self.states = {s.state.warehouse: s.state for s in steps}
@@ -424,7 +477,8 @@ class Fleet(RuleBasedStateMachine):
             wishes.append((wish[0] if wish else 0, w, wish))
         for _, w, wish in sorted(wishes, key=lambda x: x[:2]):
             room = sum(s.mode == "open" for s in self.slow.values()) < 2
-            self.slow[w].settle(wish, self.now, room)
+            row = self.slow[w].letters(self.parcels[w], self.heard(w), self.now)
+            self.slow[w].settle(wish, row, self.now, room)
 
     @invariant()
     def the_slow_model_agrees(self) -> None:
@@ -436,6 +490,7 @@ class Fleet(RuleBasedStateMachine):
                     slow.since, slow.until, slow.times,
                 )  # fmt: skip
             assert {t.shipment for t in state.trials} == set(slow.trials)
+            assert (state.capped, state.counted_from_ms) == (slow.kept_in, slow.mark), w
 
     @invariant()
     def never_open_longer_than_due_nor_more_than_half(self) -> None:
@@ -444,6 +499,16 @@ class Fleet(RuleBasedStateMachine):
                 assert state.until_ms is not None
                 assert self.now < state.until_ms <= state.since_ms + 400
         assert sum(law.is_open(s) for s in self.states.values()) <= 2
+
+    @invariant()
+    def judged_again_at_once_there_is_nothing_to_tell(self) -> None:
+        facts = self.facts()
+        once = [s.state for s in law.judge(list(self.states.values()), facts, self.now, SMALL)]
+        for _ in range(3):
+            steps = law.judge(once, facts, self.now, SMALL)
+            once = [s.state for s in steps]
+            told = [e.kind for s in steps for e in s.events if e.kind in ("capped", "uncapped")]
+        assert told == []
 
     @invariant()
     def never_stuck_half_open(self) -> None:
