@@ -38,22 +38,29 @@ async def show_page(settings: Settings, agent: Agent) -> None:
         shown = pages.HandheldDoor(codes, door) if door else None
         return pages.build(agent, settings.page_names, settings.zone_minutes, shown)
 
-    def build_handheld() -> Any:
-        from edge_agent.domain.handheld import HandheldRules
-        from edge_agent.pages import handheld, operators
-
-        minutes, hours = settings.pda_idle_minutes, settings.pda_shift_hours
-        rules = HandheldRules(settings.pda_devices_max, minutes * 60_000, hours * 3_600_000)
-        known = operators.Operators(settings.data_path)
-        return handheld.build(agent, settings.pda_names, codes, known, rules)
-
     async with asyncio.TaskGroup() as group:
         group.create_task(open_page(settings, build, agent.board.close))
         if door:
-            door_keys = (settings.pda_tls_cert_file, settings.pda_tls_key_file)
-            group.create_task(
-                _serve(build_handheld, settings.pda_host, settings.pda_port, door_keys)
-            )
+            group.create_task(_show_handhelds(settings, agent, codes))
+
+
+async def _show_handhelds(settings: Settings, agent: Agent, codes: Any) -> None:
+    await asyncio.to_thread(importlib.import_module, "edge_agent.pages.handheld")
+    from edge_agent.domain.handheld import HandheldRules
+    from edge_agent.pages import handheld, operators, sessions
+
+    minutes, hours = settings.pda_idle_minutes, settings.pda_shift_hours
+    rules = HandheldRules(settings.pda_devices_max, minutes * 60_000, hours * 3_600_000)
+    known = operators.Operators(settings.data_path)
+    watched = sessions.Sessions(agent, known, rules)
+
+    def build() -> Any:
+        return handheld.build(agent, settings.pda_names, codes, known, rules, watched)
+
+    keys = (settings.pda_tls_cert_file, settings.pda_tls_key_file)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_serve(build, settings.pda_host, settings.pda_port, keys))
+        group.create_task(watched.watch())
 
 
 def handheld_address(settings: Settings) -> str:

@@ -16,7 +16,9 @@ def operator() -> None:
     """Kept in the data folder, as hashes; effective at once, also while the agent runs."""
 
 
-@operator.command("set", help="添加工号或改 PIN（4 到 8 位数字）。Add one or change the PIN.")
+@operator.command(
+    "set", help="添加工号或改 PIN（4 到 8 位数字）；改后须重新登录。Add or change one."
+)
 @click.argument("number")
 @click.option("--pin", help="不给就询问；标准输入不是终端时读它的第一行")
 @click.pass_obj
@@ -53,7 +55,7 @@ def show(config: str | None) -> None:
         give_up(error)
 
 
-@operator.command("remove", help="删除工号；已登录的到退出或超时为止。Remove one.")
+@operator.command("remove", help="删除工号，PDA 上的登录马上失效。Remove one and its sessions.")
 @click.argument("number")
 @click.pass_obj
 def remove(config: str | None, number: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 WRONG_MAX = 10
 LOCK_MS = 15 * 60_000
+DIGEST_BYTES = 32
 CLOCK_SLACK_MS = 5 * 60_000
 """A wall clock set back by more than this ends a session: nobody knows how old it is."""
 
@@ -29,6 +30,7 @@ class HandheldRules:
 class Handheld:
     """One device. `secret` and `session` are digests; times are wall ms.
 
+    `session` is the digest of its cookie, then the digest of the PIN's hash that opened it.
     `page` names the one open page that may scan; `seq`, `code` (a digest), `at_ms` (the page's
     clock) and `answer` (JSON) are of its newest scan that counted.
     """
@@ -76,9 +78,19 @@ def is_same(held: bytes, secret: str) -> bool:
     return bool(held) and hmac.compare_digest(held, digest(secret))
 
 
+def session_of(secret: str, pin_hash: str) -> bytes:
+    """What is kept of a session: its cookie, and the PIN by which the operator opened it."""
+    return digest(secret) + digest(pin_hash)
+
+
+def is_changed(held: Handheld, pin_hash: str) -> bool:
+    """Whether the operator has another PIN than at the sign-in, or ("") is no operator any more."""
+    return held.session[DIGEST_BYTES:] != digest(pin_hash)
+
+
 def over(held: Handheld, secret: str, now_ms: int, rules: HandheldRules) -> str:
     """Why this session does not count: `none`, `idle`, `shift`, `clock`; "" while it does."""
-    if not held.operator or not is_same(held.session, secret):
+    if not held.operator or not is_same(held.session[:DIGEST_BYTES], secret):
         return "none"
     if now_ms < held.active_ms - CLOCK_SLACK_MS:
         return "clock"

@@ -77,6 +77,13 @@ def sign_out(tx: Tx, device: str) -> None:
     _leave(tx, _known(tx, device))
 
 
+def cut_off(tx: Tx, device: str, session: bytes) -> None:
+    """End this session because its operator's PIN is another or gone; a newer one goes on."""
+    held = handhelds.get(tx.db, device)
+    if held is not None and held.session == session:
+        _leave(tx, held)
+
+
 def wrong_pin(tx: Tx, device: str, operator: str) -> int:
     """Count a wrong PIN for the device and the operator ("" = no such one); tries left."""
     left = rules_of.WRONG_MAX

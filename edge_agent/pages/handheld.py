@@ -31,6 +31,7 @@ from edge_agent.pages.desk import Desk
 from edge_agent.pages.guard import count_in, text_in
 from edge_agent.pages.operators import Operators
 from edge_agent.pages.pairing import PairingCodes
+from edge_agent.pages.sessions import OVER_ZH, Sessions
 from protocols.errors import Rejected
 
 DEVICE, SESSION = "packline_pda", "packline_shift"
@@ -38,20 +39,17 @@ DEVICE_S = 400 * 86_400
 """The longest a browser keeps a cookie; its life ends when somebody takes the device out."""
 SEQ_MAX = 1 << 53
 UNREAD = frozenset({"incomplete", "too_long"})
-_OVER_ZH = {
-    "none": "请输入 PIN",
-    "idle": "太久没有操作, 请重新输入 PIN",
-    "shift": "这一班已到时间, 请重新输入 PIN",
-    "clock": "本机时间被改动, 请重新输入 PIN",
-}
 
 
 def build(
     desk: Desk, names: tuple[str, ...], codes: PairingCodes, operators: Operators,
-    rules: HandheldRules,
+    rules: HandheldRules, sessions: Sessions | None = None,
 ) -> Starlette:  # fmt: skip
-    """The application. `names` are the host names under which handhelds reach this machine."""
-    page = _Page(desk, codes, operators, rules)
+    """The application. `names` are the host names under which handhelds reach this machine.
+
+    `sessions` are those that somebody watches beside it.
+    """
+    page = _Page(desk, codes, operators, rules, sessions or Sessions(desk, operators, rules))
     ours = guard.guard_for(names)
     presses = {
         "open": page.open,
@@ -88,12 +86,14 @@ class _Page:
     """What the page's script asks for; each answer is JSON."""
 
     def __init__(
-        self, desk: Desk, codes: PairingCodes, operators: Operators, rules: HandheldRules
-    ) -> None:
+        self, desk: Desk, codes: PairingCodes, operators: Operators, rules: HandheldRules,
+        sessions: Sessions,
+    ) -> None:  # fmt: skip
         self._desk = desk
         self._codes = codes
         self._operators = operators
         self._rules = rules
+        self._sessions = sessions
         self._one_pin = asyncio.Lock()
 
     async def open(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ class _Page:
         if held is None:
             return JSONResponse({"stage": "pair"})
         if reason := self._over(held, request):
-            said = "" if reason == "none" else _OVER_ZH[reason]
+            said = self._sessions.said(held, reason)
             return JSONResponse({"stage": "pin", "station": held.station, "said": said})
         if fields.get("look") is True:
             return JSONResponse({"stage": "work"})
@@ -133,16 +133,18 @@ class _Page:
         held = self._known(request)
         session = secrets.token_urlsafe(32)
         async with self._one_pin:
-            await self._check_pin(held, operator, pin)
-            held = await self._desk.write(
-                lambda tx: flow.sign_in(tx, held.id, operator, rules_of.digest(session))
-            )
+            kept = rules_of.session_of(session, await self._check_pin(held, operator, pin))
+            held = await self._desk.write(lambda tx: flow.sign_in(tx, held.id, operator, kept))
+            self._sessions.begun(held.id)
         response = JSONResponse(await self._working(held, page))
         _set_cookie(response, request, SESSION, session, self._rules.shift_ms // 1000)
         return response
 
-    async def _check_pin(self, held: Handheld, operator: str, pin: str) -> None:
-        """Raises `Rejected` `pin_locked` or `pin_wrong`, the same for an unknown operator."""
+    async def _check_pin(self, held: Handheld, operator: str, pin: str) -> str:
+        """The stored hash that the PIN fits.
+
+        Raises `Rejected` `pin_locked` or `pin_wrong`, the same for an unknown operator.
+        """
         self._check_lock(held, operator)
         known = await asyncio.to_thread(self._operators.read)
         if not known:
@@ -150,7 +152,7 @@ class _Page:
             raise Rejected("pin_wrong", text, "no operators yet", field="operator")
         stored = known.get(operator, "")
         if await asyncio.to_thread(pins.fits, pin, stored):
-            return
+            return stored
         left = await self._desk.write(
             lambda tx: flow.wrong_pin(tx, held.id, operator if stored else "")
         )
@@ -239,14 +241,13 @@ class _Page:
         return held
 
     def _over(self, held: Handheld, request: Request) -> str:
-        session = request.cookies.get(SESSION, "")
-        return rules_of.over(held, session, self._desk.now_ms(), self._rules)
+        return self._sessions.over(held, request.cookies.get(SESSION, ""))
 
     def _signed_in(self, request: Request) -> Handheld:
         held = self._known(request)
         reason = self._over(held, request)
         if reason:
-            raise Rejected("session_over", _OVER_ZH[reason], f"session: {reason}", field="cookie")
+            raise Rejected("session_over", OVER_ZH[reason], f"session: {reason}", field="cookie")
         return held
 
 

@@ -26,9 +26,26 @@ class Operators:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
+        self._seen: tuple[tuple[int, ...], dict[str, str]] = ((), {})
 
     def read(self) -> dict[str, str]:
-        """All of them. Raises `Unavailable("operators_unreadable")`: nobody signs in then."""
+        """All of them, from the file as it is now; an unchanged file is not read again.
+
+        Raises `Unavailable("operators_unreadable")`: nobody signs in then, and no session counts.
+        """
+        try:
+            state = self._path.stat()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise self._unreadable(str(error)) from error
+        mark = (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        if self._seen[0] != mark:
+            # One assignment: the loop and a thread may read at the same time.
+            self._seen = (mark, self._parsed())
+        return dict(self._seen[1])
+
+    def _parsed(self) -> dict[str, str]:
         try:
             with self._path.open("rb") as file:
                 data = file.read(BYTES_MAX + 1)
