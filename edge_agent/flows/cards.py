@@ -65,11 +65,14 @@ def reject(tx: Tx, shipment: str, reason: str) -> Answer:
     return done("rejected", "已拒单", shipment)
 
 
-def short(tx: Tx, task: Task, sku: str, found: int, *, station: str, reason: str) -> Answer:
+def short(tx: Tx, task: Task | None, sku: str, found: int, *, station: str, reason: str) -> Answer:
     """Fewer units on the shelf than asked for; `found` are left there (0..1,000,000).
 
-    `reason` is a key of `SHORT_REASONS`; `sku` "" = the next line to pick. Raises `Rejected`.
+    The one way for the card and for the handheld's button. `reason` is a key of `SHORT_REASONS`;
+    `sku` "" = the next line to pick. Raises `Rejected`: `no_task`, `stop` and `notice_open` while
+    the station is red, and what names a wrong field.
     """
+    task = _calm(tx, task)
     if reason not in SHORT_REASONS:
         raise Rejected("short_reason", "缺货原因不对", "unknown reason", field="reason")
     if not 0 <= found <= FOUND_MAX:
@@ -137,18 +140,13 @@ def _cancel(tx: Tx, station: Station, _arg: str, _task: Task | None, _at: Bench)
 
 
 def _short(tx: Tx, station: Station, arg: str, task: Task | None, _at: Bench) -> _Reply:
-    held = _needed(task)
-    if held.halted:
-        raise Rejected("notice_open", f"{held.notice}; 先扫 $$OK", "a notice waits", field="state")
     reason = arg.lower() if arg.lower() in SHORT_REASONS else ""
     sku = "" if reason else arg
-    return station, short(tx, held, sku, 0, station=station.id, reason=reason or "card")
+    return station, short(tx, task, sku, 0, station=station.id, reason=reason or "card")
 
 
 def _packed(tx: Tx, station: Station, _arg: str, task: Task | None, at: Bench) -> _Reply:
-    held = _needed(task)
-    if held.halted:
-        raise Rejected("notice_open", f"{held.notice}; 先扫 $$OK", "a notice waits", field="state")
+    held = _calm(tx, task)
     if held.notice:
         return station, mind("notice", f"{held.notice}; 确认后扫 $$OK", held.shipment)
     return station, parcel.pack(tx, held, station, at)
@@ -219,6 +217,16 @@ def _needed(task: Task | None) -> Task:
     if task is None:
         raise Rejected("no_task", "请先扫任务码或面单", "no task in hand", field="station")
     return task
+
+
+def _calm(tx: Tx, task: Task | None) -> Task:
+    """The task in hand, unless a person must first stop, or confirm what the red screen says."""
+    held = _needed(task)
+    if held.state is TaskState.STOPPING:
+        raise Rejected("stop", stop.red_zh(tx.db, held), "the task is stopping", field="state")
+    if held.halted:
+        raise Rejected("notice_open", f"{held.notice}; 先扫 $$OK", "a notice waits", field="state")
+    return held
 
 
 def _label_of(tx: Tx, task: Task) -> Placed:

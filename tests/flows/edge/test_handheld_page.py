@@ -16,6 +16,7 @@ from edge_agent.domain.handheld import LOCK_MS, HandheldRules
 from edge_agent.flows import handheld as flow
 from edge_agent.journal import handhelds
 from edge_agent.pages import guard, stream
+from protocols.commands import Notice
 from protocols.errors import Rejected
 from tests.support.edge import cancel, grant
 from tests.support.handhelds import OPERATOR, PIN, Aisle
@@ -294,6 +295,21 @@ async def test_a_short_pick_says_what_was_found_and_why(working: Device) -> None
     for wrong in ({"act": "short"}, {"act": "format"}, "short", {**act, "found": -1},
                   {**act, "reason": "tired"}):  # fmt: skip
         assert (await working.ask("do", act=wrong, page=PAGE, seq=50, at=1)).status_code == 422
+
+
+@pytest.mark.parametrize("red", [Notice(SHIPMENT, "address_changed", "地址改了"), cancel()])
+async def test_the_short_button_stops_at_red_as_the_card_does(working: Device, red: Any) -> None:
+    await working.scan(TASK)
+    working.aisle.floor.tell(red)
+    carded = await working.scan("$$SHORT:LOST")
+    working.seq += 1
+    act = {"act": "short", "sku": "SKU-A", "found": 0, "reason": "lost"}
+    told = await working.told("do", act=act, page=PAGE, seq=working.seq, at=99_000)
+    for part in ("tone", "light", "code", "text_zh"):
+        assert told["answer"][part] == carded[part]
+    assert carded["tone"] == "error"
+    assert carded["code"] == ("stop" if told["view"]["stops"] else "notice_open")
+    assert working.aisle.seen("pick.shorted") == []
 
 
 async def test_a_stop_is_confirmed_by_a_press(working: Device) -> None:
