@@ -95,9 +95,14 @@ class HttpCore:
                 connection.execute(table.insert(), row)
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
-        """Every row of a table."""
+        """Every row of a table, in the order of its key: PostgreSQL promises none by itself."""
         with self.wired.engine.connect() as connection:
-            return [dict(row) for row in connection.execute(table.select()).mappings()]
+            return [
+                dict(row)
+                for row in connection.execute(
+                    table.select().order_by(*table.primary_key)
+                ).mappings()
+            ]
 
     def key(self, scope: str = "read") -> dict[str, str]:
         """Headers with a key of this scope."""
