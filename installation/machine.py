@@ -70,6 +70,23 @@ class Machine:
             raise _failed(shown, f"{done.returncode}\n{tail}")
         return done.stdout
 
+    def tell(self, command: Sequence[str | Path], limit_s: float) -> None:
+        """Run one command and say what it says; its failure is told and nothing more."""
+        words = [str(word) for word in command]
+        if self.dry:
+            self.say(f"    $ {shlex.join(words)}")
+            return
+        try:
+            done = subprocess.run(
+                words, capture_output=True, text=True, timeout=limit_s, check=False,
+                env=dict(self.environment), stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.say(f"    （{shlex.join(words)}：{error}）")
+            return
+        for line in (done.stdout + done.stderr).strip().splitlines()[-_TAIL_LINES:]:
+            self.say(f"    {line}")
+
     def run_if_live(self, command: Sequence[str | Path], later_zh: str) -> None:
         """A command that needs the running system; on an image it is said what happens instead."""
         if self.is_live or self.dry:

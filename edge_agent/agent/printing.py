@@ -52,9 +52,10 @@ class PrintWorker:
         """One label from the queue; False when there is none that may go now."""
         live = self._live
         epoch = live.floor.position.epoch
-        if live.leaving or not live.floor.read(lambda db: print_label.may_print(db, epoch)):
+        if live.leaving:
             return False
-        placed = live.floor.read(lambda db: print_label.next_for(db, self._name))
+        whole = live.floor.read(lambda db: print_label.may_print(db, epoch))
+        placed = live.floor.read(lambda db: print_label.next_for(db, self._name, whole=whole))
         if placed is None:
             return False
         key = placed.job.key

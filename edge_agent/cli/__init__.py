@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge_agent.cli import box, journal, operator, printer, running, scanner, service, status
+from edge_agent.cli import box, journal, operator, pair, printer, running, scanner, service, status
 from edge_agent.cli.root import root
 
-VERBS = (running, status, printer, scanner, journal, box, operator, service)
+VERBS = (running, status, printer, scanner, journal, box, operator, pair, service)
 """Modules whose commands hang themselves under `root` when they are imported."""
 
 

@@ -21,6 +21,9 @@ DEFAULT_TTL_S = 600
 MAX_TTL_S = 7 * 86_400
 MAX_REPRINTS = 10
 MAX_REASON_CHARS = 200
+ONE_TIME = frozenset({"pair_ticket"})
+"""Kinds whose words are worth nothing after a restart: never printed by a later boot, never
+reprinted, and, made by this very run, no question of what the card remembers."""
 
 
 class PrintState(StrEnum):
@@ -237,8 +240,11 @@ def recover(job: PrintJob) -> PrintJob:
     """What a job is after a crash or restart, before anything else runs.
 
     In flight -> `unknown` for good. Not yet sent -> `held` until the core has been heard or a
-    person asks: a boot without the core never prints, unasked, what was queued before it.
+    person asks: a boot without the core never prints, unasked, what was queued before it. A paper
+    that is good for one run only is cancelled.
     """
+    if job.key.kind in ONE_TIME:
+        job = cancel(job)
     if job.state in (PrintState.SENDING, PrintState.SENT):
         return _step(job, PrintState.UNKNOWN, reason="restart")
     if job.state in (PrintState.QUEUED, PrintState.RENDERED):

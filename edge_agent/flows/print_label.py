@@ -10,12 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_agent.domain import print_job
-from edge_agent.domain.print_job import HELD_ZH, PrintJob, PrintKey, PrintState, SendGate
+from edge_agent.domain.print_job import (
+    HELD_ZH,
+    ONE_TIME,
+    PrintJob,
+    PrintKey,
+    PrintState,
+    SendGate,
+)
 from edge_agent.domain.printer_status import PrinterStatus, SendOutcome
 from edge_agent.domain.task import GRANTED_STATES, Task, TaskState
 from edge_agent.flows import bench, paper, print_news
 from edge_agent.flows.bench import Bench
-from edge_agent.journal import fences, jobs, tasks
+from edge_agent.journal import fences, jobs, papers, tasks
 from edge_agent.journal.jobs import Placed
 from edge_agent.journal.tx import Tx
 from edge_agent.ports import Connection
@@ -104,9 +111,12 @@ def may_print(db: Connection, current_epoch: str) -> bool:
     return bench.resynced_epoch(db) == current_epoch
 
 
-def next_for(db: Connection, printer: str) -> Placed | None:
-    """The label that has waited longest for a printer."""
-    return jobs.next_queued(db, printer)
+def next_for(db: Connection, printer: str, *, whole: bool = True) -> Placed | None:
+    """The label that has waited longest for a printer.
+
+    Not `whole`: `may_print` said no, and only what this very run has made may go.
+    """
+    return jobs.next_queued(db, printer, () if whole else sorted(ONE_TIME))
 
 
 def begin(
@@ -126,7 +136,9 @@ def begin(
     placed = jobs.get(tx.db, key)
     assert placed is not None
     job = placed.job
-    if job.state is not PrintState.QUEUED or not may_print(tx.db, tx.head.epoch):
+    if job.state is not PrintState.QUEUED:
+        return job
+    if key.kind not in ONE_TIME and not may_print(tx.db, tx.head.epoch):
         return job
     if printer not in ("", placed.printer):
         return replace(job, state=PrintState.HELD)  # another printer's by now; nothing is booked
@@ -205,9 +217,19 @@ def recover(tx: Tx, at: Bench) -> Recovered:
     held = jobs.in_states(tx.db, waiting)
     for placed in (*unknown, *held):
         _move(tx, placed, print_job.recover(placed.job), quiet=placed in held)
+    _end_one_time(tx)
     for placed in jobs.in_states(tx.db, (PrintState.HELD, PrintState.FAILED)):
         jobs.save(tx.db, replace(placed, printer=_printer_for(placed, at)))
     return Recovered(len(unknown), len(held))
+
+
+def _end_one_time(tx: Tx) -> None:
+    """Papers good for one run only: what waited is cancelled, and none of them is drawn again."""
+    for placed in jobs.in_states(tx.db, (PrintState.HELD, PrintState.FAILED)):
+        if placed.job.key.kind in ONE_TIME:
+            _move(tx, placed, print_job.cancel(placed.job))
+    for kind in ONE_TIME:
+        papers.forget_kind(tx.db, kind)
 
 
 def core_heard(tx: Tx) -> int:
@@ -346,6 +368,9 @@ def _requeue(tx: Tx, placed: Placed) -> PrintJob:
 
 
 def _check_free(tx: Tx, key: PrintKey, verb: str) -> None:
+    if key.kind in ONE_TIME:
+        text = f"这种单据只打一次, 不能{verb}, 请重新生成"
+        raise Rejected("paper_one_time", text, "make a fresh one instead", field="kind")
     if not token_live(tx.db, key):
         raise Rejected(
             "stale_token", f"这票已经不归本仓, 不能{verb}", "token is void", field="token"

@@ -48,10 +48,11 @@ def of_shipment(db: Connection, shipment: str) -> list[Placed]:
     return _many(db, "shipment=? ORDER BY number, revision", (shipment,))
 
 
-def next_queued(db: Connection, printer: str) -> Placed | None:
-    """The job that has waited longest for a printer."""
-    where = "state='queued' AND printer=? ORDER BY queued_ms, number, revision LIMIT 1"
-    return _first(_many(db, where, (printer,)))
+def next_queued(db: Connection, printer: str, kinds: Sequence[str] = ()) -> Placed | None:
+    """The job that has waited longest for a printer; only of these `kinds`, if any are given."""
+    named = f"AND kind IN ({', '.join('?' * len(kinds))})" if kinds else ""
+    where = f"state='queued' AND printer=? {named} ORDER BY queued_ms, number, revision LIMIT 1"
+    return _first(_many(db, where, (printer, *kinds)))
 
 
 def in_states(db: Connection, states: Sequence[PrintState], limit: int = 10_000) -> list[Placed]:

@@ -31,6 +31,11 @@ def forget(db: Connection, kind: str, number: str) -> bool:
     return bool(gone)
 
 
+def forget_kind(db: Connection, kind: str) -> None:
+    """Purge every paper of a kind."""
+    db.execute("DELETE FROM paper WHERE kind=?", (kind,))
+
+
 def forget_of(db: Connection, shipments: Sequence[str]) -> int:
     """Purge every paper that belongs to one of these shipments; returns how many."""
     gone = 0

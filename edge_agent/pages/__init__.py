@@ -5,6 +5,7 @@ page are one document each with a script of ours. They show what the desk tells 
 pressed button into a durable act. They know no loop, no broker and no printer.
 """
 
-from edge_agent.pages.app import HandheldDoor, build
+from edge_agent.pages.app import build
+from edge_agent.pages.pair import HandheldDoor
 
 __all__ = ["HandheldDoor", "build"]

@@ -6,26 +6,22 @@ Bound to this machine by default; the handhelds' page has an address of its own 
 from __future__ import annotations
 
 import hmac
-import io
 import re
 import secrets
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
 from urllib.parse import parse_qsl, quote
 
-import segno
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from edge_agent.pages import acts, assets, guard, metrics, stream
+from edge_agent.pages import acts, assets, guard, metrics, pair, stream
 from edge_agent.pages.desk import Desk
-from edge_agent.pages.pairing import VALID_MS, PairingCodes
+from edge_agent.pages.pair import HandheldDoor
 from protocols.errors import PacklineError, Rejected
 
 REFRESH_S = 3
@@ -34,14 +30,6 @@ SCANS_SHOWN = 8
 LABELS_SHOWN = 12
 """Rows of a page that is read while standing; labels that need a person are always all shown."""
 _STATION = re.compile(r"[A-Za-z0-9_-]{1,32}")
-
-
-@dataclass(frozen=True, slots=True)
-class HandheldDoor:
-    """Where handhelds reach their page, and the codes that let one in."""
-
-    codes: PairingCodes
-    address: str
 
 
 def build(
@@ -58,7 +46,10 @@ def build(
         routes=[
             Route("/", ours(shown)),
             Route("/act", ours(partial(_act, desk=desk, token=token)), methods=["POST"]),
-            Route("/pair", ours(partial(_pair, token=token, door=door)), methods=["POST"]),
+            Route("/pair", ours(partial(_pair, token=token, desk=desk, door=door)),
+                  methods=["POST"]),
+            Route("/pair/ticket", ours(partial(pair.ticket, desk=desk, door=door)),
+                  methods=["POST"]),
             Route("/station/{station}", ours(partial(_station, token=token))),
             Route("/station/{station}/events", ours(partial(_events, desk=desk))),
             Route("/assets/{digest}/{name}", ours(assets.serve)),
@@ -67,7 +58,7 @@ def build(
             Route("/healthz", ours(_health)),
             Route("/style.css", ours(_style)),
         ]
-    )
+    )  # fmt: skip
 
 
 async def _page(
@@ -128,27 +119,13 @@ async def _act(request: Request, desk: Desk, token: str) -> Response:
     return RedirectResponse(where, status_code=303)
 
 
-async def _pair(request: Request, token: str, door: HandheldDoor | None) -> Response:
-    """A fresh one-time code as a QR code; pressed, never linked, so that nothing prefetches it."""
-    await _form(request, token)
-    if door is None:
-        raise Rejected(
-            "handhelds_off", "没有开启 PDA 页面", "no handheld page", field="pda_enabled"
-        )
-    code = door.codes.new(time.monotonic_ns() // 1_000_000)
-    drawn = io.BytesIO()
-    segno.make(f"{door.address}#pair={code}", error="m", micro=False).save(
-        drawn, kind="svg", xmldecl=False, omitsize=True, border=4, nl=False
-    )
-    template = assets.environment().get_template("pair.html.j2")
-    shown = template.render(
-        digest=assets.digest(),
-        qr=drawn.getvalue().decode(),
-        shown=f"{code[:4]}-{code[4:]}",
-        address=door.address,
-        valid_s=VALID_MS // 1000,
-    )
-    return Response(shown, media_type="text/html")
+async def _pair(request: Request, token: str, desk: Desk, door: HandheldDoor | None) -> Response:
+    """A fresh one-time code as a QR code, or the one that is shown on paper.
+
+    Pressed, never linked, so that nothing prefetches it.
+    """
+    form = await _form(request, token)
+    return await pair.page(form.get("code", ""), desk, door, token)
 
 
 async def _station(request: Request, token: str) -> Response:

@@ -157,9 +157,9 @@ class Floor:
         self, outcome: SendOutcome | None = None, *, status: PrinterStatus = READY
     ) -> str:
         """The printer worker's turn; "" when nothing is queued or may be printed."""
-        placed = self.read(lambda db: print_label.next_for(db, "label-1"))
-        epoch = self.core.position.epoch
-        if placed is None or not self.read(lambda db: print_label.may_print(db, epoch)):
+        whole = self.read(lambda db: print_label.may_print(db, self.core.position.epoch))
+        placed = self.read(lambda db: print_label.next_for(db, "label-1", whole=whole))
+        if placed is None:
             return ""
         key: PrintKey = placed.job.key
         job = self.write(

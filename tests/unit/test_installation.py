@@ -205,6 +205,65 @@ def test_a_person_is_told_what_comes_next(tmp_path: Path, source: Source) -> Non
         assert wanted in told
 
 
+class RunningMachine(PaperMachine):
+    """A machine whose service has come up; what `tell` would run is written down."""
+
+    @property
+    def is_live(self) -> bool:
+        return True
+
+    def run(self, command: Sequence[str | Path]) -> str:
+        return "ActiveState=active\n"
+
+    def tell(self, command: Sequence[str | Path], limit_s: float) -> None:
+        self.commands.append([str(word) for word in command])
+        assert limit_s < 120, "an installation does not wait long for paper"
+
+
+def test_at_the_end_the_pairing_ticket_is_asked_for_or_how_to_print_it_later(
+    tmp_path: Path, source: Source
+) -> None:
+    image = machine_at(tmp_path / "target")
+    install(image, source)
+    assert any("sudo edge-agent pair" in line for line in image.said)
+    running = RunningMachine(tmp_path)
+    running.say = running.said.append
+    edge_install.welcome(running, edge_install.PROGRAM, ASKED)
+    (asked,) = running.commands
+    assert asked[:2] == ["/opt/packline/edge/current/bin/edge-agent", "--config"]
+    assert asked[3:5] == ["pair", "--first"]
+
+
+def test_what_is_only_told_never_ends_an_installation(tmp_path: Path) -> None:
+    said: list[str] = []
+    machine = Machine(tmp_path, say=said.append)
+    machine.tell(["sh", "-c", "echo 缺纸; exit 1"], 10)
+    machine.tell(["/nowhere/edge-agent", "pair"], 10)
+    machine.tell(["sleep", "60"], 0.1)
+    assert said[0] == "    缺纸"
+    assert len(said) == 3
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("192.0.2.31", ("192.0.2.31", 0, "")),
+        ("192.0.2.31:9101", ("192.0.2.31", 9101, "")),
+        ("/dev/usb/lp0", ("", 0, "/dev/usb/lp0")),
+        ("usb:1-1.2", ("", 0, "usb:1-1.2")),
+    ],
+)
+def test_a_label_printer_and_a_name_for_handhelds_may_be_named_at_the_first_install(
+    where: str, place: tuple[str, int, str]
+) -> None:
+    named = {**ASKED, "label_printer": where, "pda_name": "192.0.2.20"}
+    settings = check_edge(tomllib.loads(edge_install.settings_text(named)))
+    (printer,) = settings.printers
+    assert (printer.host, printer.port, printer.device) == place
+    assert settings.pda_enabled
+    assert settings.pda_names == ("192.0.2.20",)
+
+
 def test_the_first_install_names_what_it_must_be_told(tmp_path: Path, source: Source) -> None:
     machine = machine_at(tmp_path / "target")
     nothing = dict.fromkeys(ASKED, "")
