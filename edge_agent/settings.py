@@ -125,6 +125,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """PDA 页面的私钥。Its private key."""
     pda_devices_max: Annotated[int, Meta(ge=1, le=64)] = 16
     """最多配对多少台 PDA。Handhelds that may be paired."""
+    pda_connections_per_device: Annotated[int, Meta(ge=2, le=64)] = 8
+    """一个地址最多同时多少个 PDA 连接（共 64 个）。Connections of one address, of 64 in all."""
     pda_idle_minutes: Annotated[int, Meta(ge=1, le=240)] = 30
     """PDA 多少分钟没有操作要重新输 PIN。Minutes without a scan before the PIN is asked again."""
     pda_shift_hours: Annotated[int, Meta(ge=1, le=24)] = 12

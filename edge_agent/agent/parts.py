@@ -63,12 +63,16 @@ class Counters:
     connects: int = 0
     messages_bad: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    handhelds_refused: dict[str, int] = field(default_factory=dict)
 
     def scan(self, tone: str) -> None:
         self.scans[tone] = self.scans.get(tone, 0) + 1
 
     def label(self, state: str) -> None:
         self.labels[state] = self.labels.get(state, 0) + 1
+
+    def refused_handheld(self, code: str) -> None:
+        self.handhelds_refused[code] = self.handhelds_refused.get(code, 0) + 1
 
 
 class Live:

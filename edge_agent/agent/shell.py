@@ -138,6 +138,10 @@ class Agent:
             self._show(station, answer)
         return answer
 
+    def refused_handheld(self, code: str) -> None:
+        """A handheld's request, or its whole connection, was refused: counted by the reason."""
+        self.live.count.refused_handheld(code)
+
     async def write(self, work: Callable[[Tx], T]) -> T:
         """One commit for a page that is no answer of a bench. Raises what `work` raises."""
         value: T = await self.live.write(work)

@@ -10,9 +10,11 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.agent import Agent
+from edge_agent.bootstrap.connections import CONNECTIONS_MAX, CROWDED, Quota, prompt_protocol
 from edge_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ log = logging.getLogger(__name__)
 
 GONE_MS = 10_000
 """How long what we sent may stay unconfirmed before a connection is given up."""
-HEAD_S = 10.0
-"""How long a caller may take to say what it wants; who only holds a place loses it."""
 
 
 async def show_page(settings: Settings, agent: Agent) -> None:
@@ -58,8 +58,9 @@ async def _show_handhelds(settings: Settings, agent: Agent, codes: Any) -> None:
         return handheld.build(agent, settings.pda_names, codes, known, rules, watched)
 
     keys = (settings.pda_tls_cert_file, settings.pda_tls_key_file)
+    quota = Quota(settings.pda_connections_per_device, partial(agent.refused_handheld, CROWDED))
     async with asyncio.TaskGroup() as group:
-        group.create_task(_serve(build, settings.pda_host, settings.pda_port, keys))
+        group.create_task(_serve(build, settings.pda_host, settings.pda_port, keys, quota=quota))
         group.create_task(watched.watch())
 
 
@@ -91,6 +92,7 @@ async def _serve(
     port: int,
     keys: tuple[str, str] = ("", ""),
     leaving: Callable[[], None] = lambda: None,
+    quota: Quota | None = None,
 ) -> None:
     # Importing the web server takes longer than a packer waits for a tone: not on the loop.
     await asyncio.to_thread(importlib.import_module, "edge_agent.pages")
@@ -98,9 +100,9 @@ async def _serve(
     import uvicorn
 
     config = uvicorn.Config(
-        build(), log_config=None, lifespan="off", http=_prompt_protocol(),
-        loop="none", ws="none", access_log=False, server_header=False, limit_concurrency=64,
-        timeout_keep_alive=5, timeout_graceful_shutdown=1,
+        build(), log_config=None, lifespan="off", http=prompt_protocol(quota or Quota()),
+        loop="none", ws="none", access_log=False, server_header=False,
+        limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=5, timeout_graceful_shutdown=1,
         ssl_certfile=keys[0] or None, ssl_keyfile=keys[1] or None,
     )  # fmt: skip
     server = _quiet_server(config)
@@ -127,48 +129,6 @@ def listener(host: str, port: int) -> socket.socket:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
-
-
-def _prompt_protocol() -> type[asyncio.Protocol]:
-    """The server's protocol for callers that send a whole request head within `HEAD_S`.
-
-    Uvicorn waits for the head without end and counts the connection: 64 silent ones of any device
-    in the warehouse's network would keep every handheld out.
-    """
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
-    class PromptProtocol(AutoHTTPProtocol):  # type: ignore[valid-type,misc]
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._late: asyncio.TimerHandle | None = None
-            self._wait()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._wait()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._late is not None:
-                self._late.cancel()
-
-        def _wait(self) -> None:
-            if not self._no_request():
-                if self._late is not None:
-                    self._late.cancel()
-                self._late = None
-            elif self._late is None:
-                self._late = asyncio.get_running_loop().call_later(HEAD_S, self._give_up)
-
-        def _no_request(self) -> bool:
-            return self.cycle is None or bool(self.cycle.response_complete)
-
-        def _give_up(self) -> None:
-            self._late = None
-            if self._no_request():
-                self.transport.close()
-
-    return PromptProtocol
 
 
 def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:

@@ -43,15 +43,24 @@ def policy(*, script: str = "", connect: bool = False) -> str:
     return "; ".join([*parts, "base-uri 'none'", "frame-ancestors 'none'"])
 
 
-def guarded(endpoint: Callable[..., Awaitable[Response]], names: frozenset[str]) -> Endpoint:
-    """The endpoint for callers that use one of our names; errors of our families as JSON."""
+def guarded(
+    endpoint: Callable[..., Awaitable[Response]],
+    names: frozenset[str],
+    refused: Callable[[str], None] = lambda code: None,
+) -> Endpoint:
+    """The endpoint for callers that use one of our names; errors of our families as JSON.
+
+    `refused` is told the code of each error.
+    """
 
     async def run(request: Request) -> Response:
         if host_of(f"//{request.headers.get('host', '')}")[0] not in names:
+            refused("host")
             return PlainTextResponse("host not allowed\n", status_code=421, headers=HEADERS)
         try:
             response = await endpoint(request)
         except PacklineError as error:
+            refused(error.code)
             response = told(error)
         for name, value in {**HEADERS, "Content-Security-Policy": policy()}.items():
             response.headers.setdefault(name, value)
@@ -60,9 +69,12 @@ def guarded(endpoint: Callable[..., Awaitable[Response]], names: frozenset[str])
     return run
 
 
-def guard_for(names: Sequence[str]) -> Callable[[Callable[..., Awaitable[Response]]], Endpoint]:
+def guard_for(
+    names: Sequence[str], refused: Callable[[str], None] = lambda code: None
+) -> Callable[[Callable[..., Awaitable[Response]]], Endpoint]:
     """`guarded` with these host names."""
-    return partial(guarded, names=frozenset(name.lower() for name in names))
+    lower = frozenset(name.lower() for name in names)
+    return partial(guarded, names=lower, refused=refused)
 
 
 def told(error: PacklineError) -> Response:

@@ -50,7 +50,7 @@ def build(
     `sessions` are those that somebody watches beside it.
     """
     page = _Page(desk, codes, operators, rules, sessions or Sessions(desk, operators, rules))
-    ours = guard.guard_for(names)
+    ours = guard.guard_for(names, desk.refused_handheld)
     presses = {
         "open": page.open,
         "pair": page.pair,

@@ -30,6 +30,7 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
         yield from _one(f"packline_edge_{key}_total", "counter", [("", counters[key])])
     yield from _by("packline_edge_scans_total", "counter", "tone", counters["scans"])
     yield from _by("packline_edge_labels_total", "counter", "state", counters["labels"])
+    yield from _handhelds(status["handhelds"]["devices"], counters["handhelds_refused"])
     yield from _by("packline_edge_tasks", "gauge", "state", status["task_counts"])
     yield from _by("packline_edge_print_jobs", "gauge", "state", status["job_counts"])
     levels = [
@@ -50,6 +51,13 @@ def _box(box: dict[str, Any]) -> Iterator[str]:
     yield from _one("packline_edge_written_bytes_total", "counter", [("", box["written_bytes"])])
     per_day = box["written_bytes_per_day"]
     yield from _one("packline_edge_written_bytes_per_day", "gauge", [("", per_day)])
+
+
+def _handhelds(devices: list[dict[str, Any]], refused: dict[str, int]) -> Iterator[str]:
+    signed_in = sum(bool(device["operator"]) for device in devices)
+    shown = {"paired": len(devices), "signed_in": signed_in}
+    yield from _by("packline_edge_handhelds", "gauge", "state", shown)
+    yield from _by("packline_edge_handhelds_refused_total", "counter", "code", refused)
 
 
 def _streams(status: dict[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from edge_agent.cli.root import root
 from edge_agent.domain import pin
 from edge_agent.domain.handheld import HandheldRules
 from edge_agent.journal import handhelds, stations
+from edge_agent.pages import metrics
 from edge_agent.pages.operators import FILE
 from edge_agent.pages.sessions import Sessions
 from tests.flows.edge.test_handheld_page import PAGE, TASK, Device
@@ -159,3 +160,18 @@ async def test_no_session_counts_while_the_file_of_operators_cannot_be_read(aisl
         assert "读不了工号文件" in (await device.told("open", page=PAGE))["said"]
         file.write_bytes(whole)
         assert (await device.scan(TASK))["tone"] == "ok", "and they go on once it is whole again"
+
+
+async def test_sessions_and_refusals_are_numbers_without_names(aisle: Aisle) -> None:
+    async with at_work(aisle) as device:
+        await Device(aisle).pair()
+        await device.no("sign-in", page=PAGE, operator=OPERATOR, pin="0000")
+        await device.http.get("/pda", headers={"host": "evil.example"})
+        told = metrics.text(aisle.agent.status())
+    for line in (
+        'packline_edge_handhelds{state="paired"} 2',
+        'packline_edge_handhelds{state="signed_in"} 1',
+        'packline_edge_handhelds_refused_total{code="pin_wrong"} 1',
+        'packline_edge_handhelds_refused_total{code="host"} 1',
+    ):
+        assert line in told.splitlines()
