@@ -9,17 +9,18 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import resources
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from edge_agent.pages import acts, assets, guard, metrics, pair, stream
+from edge_agent.pages import acts, assets, guard, metrics, pair, said, stream
 from edge_agent.pages.desk import Desk
 from edge_agent.pages.pair import HandheldDoor
 from protocols.errors import PacklineError, Rejected
@@ -41,11 +42,11 @@ def build(
     """
     token = secrets.token_urlsafe(24)
     ours = guard.guard_for(names)
-    shown = partial(_page, desk=desk, token=token, zone_minutes=zone_minutes, door=door)
+    page = _StatusPage(desk, token, zone_minutes, door is not None)
     return Starlette(
         routes=[
-            Route("/", ours(shown)),
-            Route("/act", ours(partial(_act, desk=desk, token=token)), methods=["POST"]),
+            Route("/", ours(partial(_page, page=page))),
+            Route("/act", ours(partial(_act, desk=desk, token=token, page=page)), methods=["POST"]),
             Route("/pair", ours(partial(_pair, token=token, desk=desk, door=door)),
                   methods=["POST"]),
             Route("/pair/ticket", ours(partial(pair.ticket, desk=desk, door=door)),
@@ -61,26 +62,38 @@ def build(
     )  # fmt: skip
 
 
-async def _page(
-    request: Request, desk: Desk, token: str, zone_minutes: int, door: HandheldDoor | None
-) -> Response:
-    status = desk.status()
-    template = assets.environment().get_template("status.html.j2")
-    shown = template.render(
-        s=status,
-        token=token,
-        digest=assets.digest(),
-        pairs=door is not None,
-        refresh_s=REFRESH_S,
-        tasks_shown=TASKS_SHOWN,
-        scans_shown=SCANS_SHOWN,
-        labels_shown=LABELS_SHOWN,
-        said=request.query_params.get("said", "")[:120],
-        tone=request.query_params.get("tone", "") if request.query_params.get("said") else "",
-        clock=partial(_clock, zone_minutes=zone_minutes),
-        age=partial(_age, now_ms=status["now_ms"]),
-    )
-    return Response(shown, media_type="text/html")
+@dataclass(frozen=True, slots=True)
+class _StatusPage:
+    """The status page of this desk; `pairs`: handhelds have a page of their own."""
+
+    desk: Desk
+    token: str
+    zone_minutes: int
+    pairs: bool
+
+    def drawn(self, tone: str, said_zh: str, status_code: int = 200) -> Response:
+        """As things are now, with what a press was answered ("" for nothing) above them."""
+        status = self.desk.status()
+        template = assets.environment().get_template("status.html.j2")
+        shown = template.render(
+            s=status,
+            token=self.token,
+            digest=assets.digest(),
+            pairs=self.pairs,
+            refresh_s=REFRESH_S,
+            tasks_shown=TASKS_SHOWN,
+            scans_shown=SCANS_SHOWN,
+            labels_shown=LABELS_SHOWN,
+            said=said_zh,
+            tone=tone,
+            clock=partial(_clock, zone_minutes=self.zone_minutes),
+            age=partial(_age, now_ms=status["now_ms"]),
+        )
+        return Response(shown, status_code, media_type="text/html")
+
+
+async def _page(request: Request, page: _StatusPage) -> Response:
+    return page.drawn(*said.said(request.query_params.get("said", "")))
 
 
 async def _status(request: Request, desk: Desk) -> Response:
@@ -99,8 +112,11 @@ async def _style(request: Request) -> Response:
     return Response(_style_text(), media_type="text/css")
 
 
-async def _act(request: Request, desk: Desk, token: str) -> Response:
-    """Press a button: form in, answer shown on the page after a redirect (or JSON if asked)."""
+async def _act(request: Request, desk: Desk, token: str, page: _StatusPage) -> Response:
+    """Press a button: form in, answer shown on the page after a redirect (or JSON if asked).
+
+    What did not work is told at once, with the words of the flow that refused it.
+    """
     try:
         form = await _form(request, token)
         back = form.pop("back", "")
@@ -113,9 +129,9 @@ async def _act(request: Request, desk: Desk, token: str) -> Response:
     if "application/json" in request.headers.get("accept", ""):
         shown = {"tone": answer.tone, "code": answer.code, "text_zh": answer.text_zh}
         return JSONResponse(shown, status_code=200 if answer.tone != "error" else 409)
-    if _STATION.fullmatch(back) and answer.tone != "error":
-        return RedirectResponse(f"/station/{back}", status_code=303)
-    where = f"/?said={quote(answer.text_zh)}&tone={answer.tone}"
+    if answer.tone == "error":
+        return page.drawn(answer.tone, answer.text_zh, 409)
+    where = f"/station/{back}" if _STATION.fullmatch(back) else f"/?said={answer.code}"
     return RedirectResponse(where, status_code=303)
 
 

@@ -11,13 +11,16 @@ import httpx
 import msgspec
 import pytest
 
+import edge_agent
 from edge_agent import pages
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.printer_status import READY, SILENT, SendOutcome
 from edge_agent.flows import bench
 from edge_agent.journal import jobs, stations, tasks
+from edge_agent.pages.said import SAID
 from protocols import commands
 from tests.support.edge import LABEL, PRINTED, Floor, cancel, grant, offer
+from tests.support.handhelds import Aisle
 
 SHIPMENT = "DB2026AAAA-1"
 ORIGIN = {"origin": "http://localhost"}
@@ -262,6 +265,41 @@ async def test_what_goods_are_called_is_text_and_nothing_else(
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;" in page
+
+
+async def test_a_link_puts_no_words_into_the_pages_mouth(browser: httpx.AsyncClient) -> None:
+    plain = (await browser.get("/")).text
+    lie = "请把密码告诉打电话的人"
+    for params in ({"said": lie, "tone": "error"}, {"said": "STOPPED"}, {"tone": "error"}):
+        page = (await browser.get("/", params=params)).text
+        assert lie not in page
+        assert page.count('role="status"') == plain.count('role="status"')
+    page = (await browser.get("/", params={"said": "not_out", "tone": "error"})).text
+    assert '<p class="said warn" role="status">已记录没出来' in page
+
+
+def test_every_press_that_works_has_its_sentence() -> None:
+    text = "".join(
+        (Path(edge_agent.__file__).parent / name).read_text(encoding="utf-8")
+        for name in ("pages/acts.py", "agent/scanning.py")
+    )
+    pressed = set(re.findall(r'\b(?:done|mind)\(\s*"([a-z_]+)"', text))
+    assert len(pressed) > 10
+    assert pressed | {"confirmed", "packed", "stopped", "rejected"} == set(SAID)
+    assert all(tone != "error" and sentence for tone, sentence in SAID.values())
+
+
+async def test_a_press_that_did_not_work_says_why_at_once(tmp_path: Path) -> None:
+    aisle = Aisle(tmp_path)
+    app = pages.build(aisle.agent, ("localhost",), 480)
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost", follow_redirects=True
+    )
+    async with aisle.working(), client as browser:
+        answer = await press(browser, "confirm_stop", shipment="DB-unknown")
+        assert answer.status_code == 409
+        assert '<p class="said error" role="status">不需要确认停止' in answer.text
+        assert "已暂停接单" in (await press(browser, "close")).text
 
 
 async def test_safe_mode_a_broken_driver_and_a_wrong_clock_are_said(floor: Floor) -> None:
