@@ -10,13 +10,14 @@ import logging
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from edge_agent.bootstrap.chance import SystemIds, built_ms
 from edge_agent.domain.moment import ClockFloor, Now, first_floor
-from edge_agent.journal import clock, read_only, salvage
+from edge_agent.journal import clock, read_only, salvage, soundness
 from edge_agent.journal.core import JournalCore, Room
 from edge_agent.ports import Connection
 from edge_agent.settings import Settings
@@ -40,11 +41,8 @@ PROBE_BYTES = 1024 * 1024
 """What must fit on a disk that was full before it is tried again."""
 
 
-_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_BROKEN_READS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ,
-                 sqlite3.SQLITE_IOERR_CORRUPTFS)  # fmt: skip
-"""What SQLite says of broken content; a lock, a missing right or a full disk say nothing of it. A
-disk without room for the shared memory of the log is an I/O error, but none of a read."""
+SALVAGE_TRIES, SALVAGE_PAUSE_S = 3, 1.0
+"""A page of a broken file that fails so often to be read counts as broken as well."""
 
 
 def journal_path(settings: Settings, stream: str) -> Path:
@@ -74,10 +72,11 @@ def open_core(settings: Settings, stream: str, now: Now, boot_no: int = 0) -> Jo
     if path.exists() and not is_whole(path):
         _move(path, path.with_name(f"{path.name}{_ASIDE}{now.wall_ms}"))
     waiting = _put_aside(path)
-    saved = [salvage.read(aside, settings.agent, stream) for aside in waiting]
+    saved = [_salvaged(aside, settings.agent, stream) for aside in waiting]
     try:
         core.open(now, "salvaged" if waiting else "first", boot_no)
     except sqlite3.Error as error:
+        core.close()
         raise _unusable(path, error) from error
     for aside, found in zip(waiting, saved, strict=True):
         log.error("journal.put_aside path=%s rows_saved=%d", aside, len(found.events))
@@ -87,6 +86,22 @@ def open_core(settings: Settings, stream: str, now: Now, boot_no: int = 0) -> Jo
             raise failed
         _move(aside, aside.with_name(aside.name.replace(_ASIDE, ".broken-")))
     return core
+
+
+def _salvaged(aside: Path, agent: str, stream: str) -> salvage.Salvaged:
+    """What can be read of a broken file; a card that stammers is asked again.
+
+    Raises `Unavailable("journal_unusable")` when the file cannot be looked at now.
+    """
+    for left in range(SALVAGE_TRIES - 1, -1, -1):
+        try:
+            return salvage.read(aside, agent, stream, skip_unread=left == 0)
+        except sqlite3.Error as error:
+            if not left or not soundness.is_read_error(error):
+                raise _unusable(aside, error) from error
+            log.warning("journal.read_again path=%s tries_left=%d", aside, left)
+            time.sleep(SALVAGE_PAUSE_S)
+    raise AssertionError("unreachable")
 
 
 _ASIDE = ".salvaging-"
@@ -119,21 +134,26 @@ def is_whole(path: Path) -> bool:
     """
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1)) as db:
-            if path.stat().st_size > CHECKED_BYTES_MAX and not path.with_name(SUSPECT).exists():
-                return db.execute("SELECT COUNT(*) FROM epoch").fetchone() is not None
-            return bool(db.execute("PRAGMA quick_check").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError as error:
-        if is_broken(error):
-            return False
+            small = path.stat().st_size <= CHECKED_BYTES_MAX
+            return soundness.is_whole(db, every_page=small or path.with_name(SUSPECT).exists())
+    except sqlite3.Error as error:
         raise _unusable(path, error) from error
 
 
-def is_broken(error: BaseException) -> bool:
-    """Whether this says that a file's content is broken."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(is_broken(one) for one in error.exceptions)
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in _BROKEN or code in _BROKEN_READS
+def unread(settings: Settings) -> str:
+    """Why a journal cannot be read now, "" when each is readable or is not there."""
+    for stream in STREAMS:
+        path = journal_path(settings, stream)
+        try:
+            if path.exists():
+                is_whole(path)
+        except Unavailable as error:
+            inner = error.__cause__
+            if inner is not None and soundness.is_read_error(inner):
+                return str(inner)
+        except OSError as error:
+            return os.strerror(error.errno or errno.EIO)
+    return ""
 
 
 def free_bytes(folder: Path) -> int:

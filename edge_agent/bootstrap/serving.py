@@ -27,7 +27,6 @@ from edge_agent.bootstrap.journals import (
     alone,
     clock_floor,
     connector,
-    is_broken,
     journal_path,
     open_core,
     storage_trouble,
@@ -36,6 +35,7 @@ from edge_agent.bootstrap.page import show_page
 from edge_agent.bootstrap.waiting import wait_for_storage
 from edge_agent.domain import start
 from edge_agent.domain.floor_plan import FloorPlan
+from edge_agent.journal import soundness
 from edge_agent.journal.writer import ThreadJournal
 from edge_agent.link import BrokerAddress, MqttLink
 from edge_agent.ports import Scanner
@@ -107,7 +107,7 @@ async def serve(settings: Settings) -> None:
             with alone(folder):
                 again = await _serve_once(settings, ended)
         except Exception as error:
-            if is_broken(error):
+            if soundness.is_broken(error) or soundness.is_read_error(error):
                 with contextlib.suppress(OSError):
                     folder.joinpath(SUSPECT).touch()
             reason = storage_trouble(error, folder)

@@ -1,7 +1,7 @@
 """Waits for a medium that takes nothing: scans are refused, the page says so, nothing is claimed.
 
 A full disk, a card that turned read-only, failing I/O: the program stays, and goes on by itself
-when the medium takes a whole probe again.
+when the medium takes a whole probe again and gives the journals back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from edge_agent.bootstrap.heartbeat import beat, tell_service_manager
-from edge_agent.bootstrap.journals import probe
+from edge_agent.bootstrap.journals import probe, unread
 from edge_agent.bootstrap.page import open_page
 from edge_agent.domain.answer import Answer
 from edge_agent.domain.scanner_roster import ScannerRoster
@@ -21,6 +21,8 @@ from edge_agent.settings import Settings
 log = logging.getLogger(__name__)
 
 PROBE_EVERY_S = 2.0
+READ_EVERY_S_MAX = 60.0
+"""Reading the journals costs more than the probe: a card that stays dead is asked ever less."""
 REASONS_ZH = {
     "No space left on device": "磁盘已满",
     "database or disk is full": "磁盘已满",
@@ -117,14 +119,18 @@ async def wait_for_storage(
 
 
 async def _until_usable(settings: Settings, ended: asyncio.Event) -> bool:
+    pause_s = PROBE_EVERY_S
     while not ended.is_set():
         try:
-            async with asyncio.timeout(PROBE_EVERY_S):
+            async with asyncio.timeout(pause_s):
                 await ended.wait()
         except TimeoutError:
-            if not await asyncio.to_thread(probe, settings.data_path):
+            if await asyncio.to_thread(probe, settings.data_path):
+                continue
+            if not await asyncio.to_thread(unread, settings):
                 log.info("storage.usable_again")
                 return True
+            pause_s = min(2 * pause_s, READ_EVERY_S_MAX)
     return False
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.domain.moment import Now
-from edge_agent.journal import meta, rows, tables
+from edge_agent.journal import meta, rows, soundness, tables
 from edge_agent.journal.tx import StreamHead, Tx
 from edge_agent.ports import Connection
 from protocols import chain
@@ -24,7 +24,6 @@ Result = tuple[Any, Exception | None]
 
 FULL_SHARE = 0.95
 PAGE_BYTES = 4096
-_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 INC_STEP = 256
 """Incarnation numbers set aside at a time; upkeep sets more aside long before they are used up.
 
@@ -137,7 +136,7 @@ class JournalCore:
         except sqlite3.Error as error:
             self.failing = str(error) or "error"
             self._roll_back()
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN:
+            if soundness.is_broken(error):
                 raise
             failed = Unavailable(
                 "journal_failed", f"本机存储写入失败：{error}", f"journal write failed: {error}"
