@@ -13,6 +13,11 @@ def minute_of_day(now_ms: int) -> int:
     return (now_ms + CHINA_OFFSET_MS) % DAY_MS // 60_000
 
 
+def midnight_ms(now_ms: int) -> int:
+    """When this day began in China, as milliseconds UTC."""
+    return (now_ms + CHINA_OFFSET_MS) // DAY_MS * DAY_MS - CHINA_OFFSET_MS
+
+
 def is_open(hours: str, now_ms: int) -> bool:
     """Whether `hours` cover this moment; a span may cross midnight; unreadable hours are open."""
     opens, _, closes = hours.partition("-")

@@ -13,14 +13,14 @@ from msgspec.structs import replace
 
 from cloud_core.domain.decision import decide
 from cloud_core.domain.decision_values import Decision, Request, WarehouseNow, World
-from cloud_core.domain.hours import CHINA_OFFSET_MS
+from cloud_core.domain.hours import midnight_ms
 from cloud_core.domain.master import AgentInfo, WarehouseInfo
-from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.routing_table import RoutingTable
-from cloud_core.domain.rows import Hold, Order, Shipment
+from cloud_core.domain.rows import Order, Shipment
 from cloud_core.domain.rule_values import NO_RULES
 from cloud_core.flows.breaker_gate import may_take_now, too_far_behind
 from cloud_core.store.breaker_rows import all_breakers
+from cloud_core.store.capacity import counts, given_here
 from cloud_core.store.working_set import WorkingSet
 
 Lines = Sequence[tuple[str, int]]
@@ -28,7 +28,6 @@ Basket = Sequence[tuple[str, str, int]]
 """(warehouse, sku, quantity) that the shipment's own checkout hold sets aside."""
 _TIMEOUT_OUT_MS = 300_000
 """A warehouse that let an offer pass may be asked for the same shipment again after this."""
-_GIVEN = ("held", "shipped")
 
 
 def ask(
@@ -48,7 +47,7 @@ def ask(
     now = warehouses_now(ws)
     if only:
         now = {only[0]: replace(now[only[0]], agent=only[1])} if only[0] in now else {}
-    if kept in now and _is_stored(ws.holds.stored(kept_hold)):  # its own place is not taken twice
+    if kept in now and counts(ws.holds.stored(kept_hold)):  # its own place is not taken twice
         own = now[kept]
         now = {**now, kept: replace(own, used_today=max(0, own.used_today - 1))}
     world = World(ws.now_ms, now, _available(ws, basket))
@@ -203,24 +202,17 @@ def _load(ws: WorkingSet) -> dict[str, int]:
 def _used_today(ws: WorkingSet) -> Mapping[str, int]:
     """Shipments each warehouse was given today (China), where somebody set a capacity.
 
-    Two processes may each give the last place away: a capacity is a plan, not a promise.
+    Another process may give the last place away meanwhile; then the save finds it (adr/0008).
     """
     if not any(info.capacity_per_day for info in ws.master.warehouses.values()):
         return {}
-    midnight = (ws.now_ms + CHINA_OFFSET_MS) // DAY_MS * DAY_MS - CHINA_OFFSET_MS
+    midnight = midnight_ms(ws.now_ms)
     if ws.used_stored is None:
         ws.used_stored = ws.fetch.given_since(midnight)
     used = dict(ws.used_stored)
-    new, changed = ws.holds.pairs()
-    for old, now in [*((None, hold) for hold in new), *changed]:
-        for hold, sign in ((old, -1), (now, 1)):
-            if _is_stored(hold) and hold is not None and hold.created_ms >= midnight:
-                used[hold.warehouse] = used.get(hold.warehouse, 0) + sign
+    for warehouse, more in given_here(ws, midnight).items():
+        used[warehouse] = used.get(warehouse, 0) + more
     return used
-
-
-def _is_stored(hold: Hold | None) -> bool:
-    return hold is not None and hold.kind == "shipment" and hold.state in _GIVEN
 
 
 def _words(text: str) -> frozenset[str]:

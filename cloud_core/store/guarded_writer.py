@@ -20,6 +20,7 @@ from sqlalchemy import Column, Connection, LargeBinary, Table
 
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
+from cloud_core.store.capacity import Place
 from cloud_core.store.pg_values import Literal, array_type, literal_of
 from cloud_core.store.plain_writer import came_lines, covered, gone_lines
 from cloud_core.store.row_map import Rows
@@ -92,6 +93,25 @@ class GuardedWriter:
                 "INSERT INTO commit_mark (id, at_ms) VALUES (%s, %s)", (mark, ws.now_ms),
                 None, "commit_mark",
             )  # fmt: skip
+
+    def lock_places(self, places: Sequence[Place]) -> None:
+        """Whoever gives work to a warehouse with a capacity does so after whoever did before."""
+        if places:
+            plan = _plans.setdefault("warehouse", _made(t.warehouse, ["id", "capacity_per_day"]))
+            keys = [(place.warehouse,) for place in places]
+            self._all_chosen.setdefault("warehouse", set()).update(keys)
+            self._add(plan.lock, _columns(plan.key_literals, keys), None, "warehouse")
+
+    def check_places(self, places: Sequence[Place]) -> None:
+        """What each was given today, by others meanwhile and by this commit, is not too much."""
+        c = t.hold.c
+        given = "hold.warehouse = d.a0 AND hold.created_ms >= d.a1 AND " + t.HOLD_GIVEN
+        self._arrays(
+            f"SELECT 1 FROM {{}} WHERE (SELECT count(*) FROM hold WHERE {given}) <= d.a2",  # noqa: S608
+            (c.warehouse, c.created_ms, c.created_ms),
+            [(place.warehouse, place.since_ms, place.at_most) for place in places],
+            "warehouse", len(places),
+        )  # fmt: skip
 
     def rows(
         self,

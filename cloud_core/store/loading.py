@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 
 from cloud_core.domain import after_rows as a
 from cloud_core.domain import rows as r
@@ -98,7 +98,7 @@ class SqlFetch(DueFetch):
     def given_since(self, since_ms: int) -> dict[str, int]:
         """Shipments by the warehouse that got them since then and keeps or has sent them."""
         c = t.hold.c
-        given = c.kind == "shipment", c.created_ms >= since_ms, c.state.in_(("held", "shipped"))
+        given = text(t.HOLD_GIVEN), c.created_ms >= since_ms
         wanted = select(c.warehouse, func.count()).where(*given).group_by(c.warehouse)
         return {row[0]: row[1] for row in self.connection.execute(wanted)}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FIRST_CORE_EPOCH = 1
 _ONE_AT_A_TIME = 0x7061636B  # any number that nothing else in this database locks
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision; a database that has it is not looked at by Alembic, whose import is slow."""
 
 

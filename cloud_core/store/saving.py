@@ -16,6 +16,7 @@ from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
 from cloud_core.store import schema_after as after
 from cloud_core.store import schema_breaker as b
+from cloud_core.store.capacity import places_given
 from cloud_core.store.guarded_writer import GuardedWriter
 from cloud_core.store.plain_writer import PlainWriter
 from cloud_core.store.working_set import WorkingSet
@@ -39,9 +40,16 @@ def save(connection: Connection, ws: WorkingSet, mark: str = "") -> None:
     On PostgreSQL `mark` is the commit's mark, and `GuardMissed` says that a row was not as loaded.
     """
     if connection.dialect.name == "postgresql":
-        _save(GuardedWriter(connection, ws, mark), ws)
+        guarded = GuardedWriter(connection, ws, mark)
+        places = places_given(ws)
+        guarded.lock_places(places)
+        _save(guarded, ws)
+        guarded.check_places(places)
+        guarded.finish()
     else:
-        _save(PlainWriter(connection), ws)
+        plain = PlainWriter(connection)
+        _save(plain, ws)
+        plain.finish()
 
 
 def _save(out: PlainWriter | GuardedWriter, ws: WorkingSet) -> None:
@@ -78,4 +86,3 @@ def _save(out: PlainWriter | GuardedWriter, ws: WorkingSet) -> None:
     out.clock_offsets(ws.learned_offsets)
     out.statements(ws.writes)
     out.meta(ws.meta)
-    out.finish()

@@ -42,6 +42,11 @@ _Big = BigInteger().with_variant(Integer, "sqlite")
 HOLD_LIVE = "state IN ('held', 'confirmed', 'incident')"
 """The holds whose units are counted in `stock.held`; a query must say it in these very words."""
 
+HOLD_GIVEN = "kind = 'shipment' AND state IN ('held', 'shipped')"
+"""The holds that count as work given to a warehouse on their day; in these very words."""
+CONTACT_FINDABLE = "purged_ms IS NOT NULL AND (phone_hash <> '' OR last4_hash <> '')"
+"""Purged contacts that a search by phone still finds; in these very words."""
+
 
 def _id(name: str = "id", length: int = 64) -> Column[str]:
     return Column(name, String(length), primary_key=True)
@@ -115,6 +120,8 @@ contact = Table(
     Column("phone_hash", String(64), nullable=False, server_default="", index=True),
     Column("purged_ms", _Big),
     Column("last4_hash", String(64), nullable=False, server_default="", index=True),
+    Index("contact_findable", "purged_ms", sqlite_where=text(CONTACT_FINDABLE),
+          postgresql_where=text(CONTACT_FINDABLE)),
 )
 seen_key = Table(  # idempotency: every effect of an outside message stands beside its key (P8)
     "seen_key", metadata,
@@ -198,6 +205,8 @@ hold = Table(
     Index("hold_confirmed", "resolved_ms", sqlite_where=text("state = 'confirmed'"),
           postgresql_where=text("state = 'confirmed'")),
     Index("hold_live", "warehouse", sqlite_where=text(HOLD_LIVE), postgresql_where=text(HOLD_LIVE)),
+    Index("hold_given", "created_ms", "warehouse", sqlite_where=text(HOLD_GIVEN),
+          postgresql_where=text(HOLD_GIVEN)),
 )
 hold_line = Table(
     "hold_line", metadata,

@@ -2,7 +2,8 @@
 
 Forked from a server that has imported everything, so that a killed one is back at once. A request
 is one JSON line `{"n", "op", "hold", "key", "digest", "lines"}`, its answer one line with the same
-`n`. `plant` names a fault of `hammer_plants` to put in first; "" is the core as it is.
+`n`; `{"n", "op": "paid", "key", "lines"}` brings a paid order of that native number. `plant` names
+a fault of `hammer_plants` to put in first; "" is the core as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from cloud_core import bootstrap, logs
 from cloud_core.committer import Committer
+from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
 from cloud_core.domain.hold_commands import (
     Answered,
     ConfirmHold,
@@ -26,6 +28,7 @@ from cloud_core.domain.hold_commands import (
     ReleaseHold,
     WantedHold,
 )
+from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
 from cloud_core.link import NoLink
 from cloud_core.store import key_file
 from cloud_core.store.engine import open_engine
@@ -34,6 +37,7 @@ from tests.support import hammer_plants
 
 SCOPE = "holds:hammer"
 LINE_BYTES_MAX = 1_000_000
+PAID_MS = 1_767_225_600_000
 
 
 class NoWriteBack:
@@ -85,6 +89,8 @@ async def _answer(committer: Committer, asked: dict[str, Any]) -> dict[str, Any]
         return {"code": error.code, "hold": "", "state": "", "units": []}
     except Exception as error:
         return {"code": f"fault: {error!r}"[:300], "hold": "", "state": "", "units": []}
+    if isinstance(done, Applied):
+        return {"code": "", "hold": "", "state": done.results[0], "units": []}
     hold: HoldAnswer = done.holds[0] if isinstance(done, Answered) else done
     return {
         "code": hold.code, "hold": hold.id, "state": hold.state,
@@ -93,6 +99,8 @@ async def _answer(committer: Committer, asked: dict[str, Any]) -> dict[str, Any]
 
 
 def _command(asked: dict[str, Any]) -> Any:
+    if asked["op"] == "paid":
+        return _paid(asked)
     if asked["op"] == "release":
         return ReleaseHold(asked["hold"], "hammer")
     keyed = Keyed(SCOPE, asked["key"], asked["digest"])
@@ -100,3 +108,17 @@ def _command(asked: dict[str, Any]) -> Any:
         return ConfirmHold(asked["hold"], keyed, "hammer")
     lines = tuple((sku, quantity) for sku, quantity in asked["lines"])
     return PlaceHolds((WantedHold(asked["hold"], lines, 3_600),), keyed, "hammer")
+
+
+def _paid(asked: dict[str, Any]) -> ApplyShopEvents:
+    native = asked["key"]
+    lines = tuple(
+        ShopLine(number, sku, quantity, 100)
+        for number, (sku, quantity) in enumerate(asked["lines"], 1)
+    )
+    event = ShopEvent(
+        channel="hammer", native_id=native, dedupe_key=native, kind=ShopEventKind.PAID, version=1,
+        occurred_at_ms=PAID_MS, lines=lines,
+    )  # fmt: skip
+    order = IncomingOrder(event, None, f"DB2026{native:0>8}", f"t-{native}")
+    return ApplyShopEvents("hammer", (order,))

@@ -23,7 +23,7 @@ NOT_DURABLE_S = 0.02
 def put_in(plant: str, engine: Engine) -> None:
     """Put one fault into this process; "" puts in none. Raises `KeyError` for an unknown name."""
     if plant:
-        PLANTS[plant](engine)
+        (PLANTS | ROUTING_PLANTS)[plant](engine)
 
 
 def guard_before_the_lock(_engine: Engine) -> None:
@@ -88,6 +88,16 @@ def answered_before_the_commit(_engine: Engine) -> None:
     _replace(rounds, "transact", transact)
 
 
+def capacity_outside_the_lock(_engine: Engine) -> None:
+    """What a warehouse was given today is read by the fold and not looked at again."""
+
+    def nothing(self: Any, places: Any) -> None:
+        return None
+
+    _replace(guarded_writer.GuardedWriter, "lock_places", nothing)
+    _replace(guarded_writer.GuardedWriter, "check_places", nothing)
+
+
 def _replace(owner: Any, name: str, planted: Callable[..., Any]) -> None:
     setattr(owner, name, planted)
 
@@ -97,3 +107,7 @@ PLANTS: dict[str, Callable[[Engine], None]] = {
     "key outside the transaction": key_outside_the_transaction,
     "answered before the commit": answered_before_the_commit,
 }
+ROUTING_PLANTS: dict[str, Callable[[Engine], None]] = {
+    "capacity outside the lock": capacity_outside_the_lock,
+}
+"""Faults that only orders show; the hammer's clients place baskets."""
