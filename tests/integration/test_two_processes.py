@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from protocols.messages import (
 from tests.support import databases, postgres
 from tests.support.http_core import SECRET, HttpCore, events, order_event
 from tests.support.mqtt_probe import Probe
+from tests.support.plant import BrokerKind
 from virtual_warehouse.broker import EmbeddedBroker, free_port
 from virtual_warehouse.processes import Program, installed
 
@@ -97,11 +99,11 @@ class Hand:
 class Pair:
     """The database, the broker, two programs and two hands."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: BrokerKind) -> None:
         agents = tuple(BrokerAgent(s, a, secrets.token_urlsafe(32)) for s, a in SITES.items())
         first, second = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.access = BrokerAccess(first, agents, (second,))
-        self.broker = EmbeddedBroker(folder / "broker", self.access)
+        self.broker = kind(folder / "broker", self.access)
         self.folder = folder
         self.programs: dict[str, Program] = {}
         self.doors: dict[str, str] = {}
@@ -210,11 +212,11 @@ def answers(door: str) -> bool:
         return False
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+@contextmanager
+def started(folder: Path, kind: BrokerKind) -> Iterator[Pair]:
     try:
         with databases.running_on("postgresql"):
-            found = Pair(tmp_path)
+            found = Pair(folder, kind)
             try:
                 found.start()
                 yield found
@@ -222,6 +224,20 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
                 found.stop()
     except postgres.NoServer as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def pair(tmp_path: Path, broker_kind: BrokerKind) -> Iterator[Pair]:
+    """On each broker: who is connected, and what waits for whom, is the broker's to say."""
+    with started(tmp_path, broker_kind) as found:
+        yield found
+
+
+@pytest.fixture
+def plain_pair(tmp_path: Path) -> Iterator[Pair]:
+    """For what only the database decides."""
+    with started(tmp_path, EmbeddedBroker) as found:
+        yield found
 
 
 def test_a_killed_process_is_replaced_and_no_command_is_lost_or_doubled(
@@ -250,7 +266,8 @@ def test_a_killed_process_is_replaced_and_no_command_is_lost_or_doubled(
     say(f"a site was served again {took:.1f} s after its process was killed")
 
 
-def test_who_comes_later_is_given_a_share(pair: Pair) -> None:
+def test_who_comes_later_is_given_a_share(plain_pair: Pair) -> None:
+    pair = plain_pair
     pair.programs["core-1"].kill()
     alone = {"hz": "core", "sz": "core"}
     pair.until(lambda: pair.holders() == alone, "one process with everything", TAKE_OVER_S)
