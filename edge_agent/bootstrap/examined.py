@@ -41,6 +41,7 @@ def examined(settings: Settings) -> doctor.Patient:
         machine=examined_machine(settings.data_path),
         running=running,
         status=running_status(settings) if running else None,
+        pda=_door(settings) if settings.pda_enabled else None,
         page_names=settings.page_names,
         tls_files=_tls_files(settings),
         stations=tuple(station.id for station in settings.stations),
@@ -50,6 +51,22 @@ def examined(settings: Settings) -> doctor.Patient:
         unfinished=record.total,
         quota_bytes=settings.quota_bytes,
         unsent=unsent,
+    )
+
+
+def _door(settings: Settings) -> doctor.Door:
+    def operators() -> int:
+        from edge_agent.pages.operators import Operators
+
+        return len(Operators(settings.data_path).read())
+
+    return doctor.Door(
+        host=settings.pda_host,
+        port=settings.pda_port,
+        names=settings.pda_names,
+        cert_file=settings.pda_tls_cert_file,
+        key_file=settings.pda_tls_key_file,
+        operators=operators,
     )
 
 

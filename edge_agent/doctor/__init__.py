@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from edge_agent.doctor import devices, line, machine, storage
-from edge_agent.doctor.patient import Check, Finding, Machine, Patient
+from edge_agent.doctor import devices, handhelds, line, machine, storage
+from edge_agent.doctor.patient import Check, Door, Finding, Machine, Patient
 from protocols.errors import PacklineError
 
-__all__ = ["Check", "Finding", "Machine", "Patient", "checks", "examine"]
+__all__ = ["Check", "Door", "Finding", "Machine", "Patient", "checks", "examine"]
 
 
 def examine(patient: Patient) -> list[Finding]:
@@ -33,7 +33,7 @@ def examine(patient: Patient) -> list[Finding]:
 
 def checks(patient: Patient) -> Iterator[tuple[str, Check]]:
     """Every check of this patient, by its stable name."""
-    for room in (machine, storage, line):
+    for room in (machine, storage, line, handhelds):
         for name, check in room.CHECKS:
             yield name, partial(check, patient)
     yield from devices.checks(patient)

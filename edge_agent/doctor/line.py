@@ -9,6 +9,7 @@ import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edge_agent.doctor.patient import Finding, Patient, ill, well
 from edge_agent.link import BrokerAddress, MqttLink
@@ -48,30 +49,36 @@ def _tls_dates(patient: Patient) -> Finding:
     for setting, name in patient.tls_files:
         if setting == "mqtt_tls_key_file" or not Path(name).is_file():
             continue
-        days = (_not_after_ms(Path(name)) - now_ms) // DAY_MS
+        days = (not_after_ms(Path(name)) - now_ms) // DAY_MS
         if days < CERT_DAYS_MIN:
             found = f"{name} 还有 {days} 天到期" if days >= 0 else f"{name} 已过期"
             return ill("tls_dates", found, "向云端申请新证书并替换文件，再重启")
     return well("tls_dates", "证书都在有效期内" if patient.tls_files else "没有使用 TLS")
 
 
-def _not_after_ms(path: Path) -> int:
+def not_after_ms(path: Path) -> int:
     """The earliest end of the certificates in a PEM file. Raises `ValueError`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
         raise ValueError(f"{path} 不是证书文件：{error}") from error
-    ends = [str(one["notAfter"]) for one in context.get_ca_certs()] or _leaf_ends(path)
+    ends = [str(one["notAfter"]) for one in context.get_ca_certs()] or [_leaf_end(path)]
     return min(int(ssl.cert_time_to_seconds(end)) * 1000 for end in ends)
 
 
-def _leaf_ends(path: Path) -> list[str]:
+def _leaf_end(path: Path) -> str:
     """A certificate that is no CA's is not listed by the context; OpenSSL's own reader knows it."""
-    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
-    if decode is None:
+    found = decoded(path)
+    if not found:
         raise ValueError(f"读不出 {path} 的有效期")
-    return [str(decode(str(path))["notAfter"])]
+    return str(found["notAfter"])
+
+
+def decoded(path: Path) -> dict[str, Any]:
+    """The first certificate of a PEM file as `getpeercert` has it; {} where nothing reads it."""
+    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
+    return {} if decode is None else dict(decode(str(path)))
 
 
 def _broker_name(patient: Patient) -> Finding:

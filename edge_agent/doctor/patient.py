@@ -47,6 +47,18 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """The handhelds' page as it is set; `operators` counts who may sign in, or raises."""
+
+    host: str
+    port: int
+    names: tuple[str, ...]
+    cert_file: str
+    key_file: str
+    operators: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
 class Patient:
     """One installation. `status` is what the running agent shows of itself, None if it is not."""
 
@@ -64,6 +76,7 @@ class Patient:
     running: bool = False
     """The agent runs on this data folder: its line and its page's port are in use, by it."""
     status: dict[str, Any] | None = None
+    pda: Door | None = None
     page_names: tuple[str, ...] = ()
     tls_files: tuple[tuple[str, str], ...] = ()
     """(setting, path) of the certificate files that are set."""
