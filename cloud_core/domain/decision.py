@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -26,8 +27,10 @@ from cloud_core.domain.hours import minute_of_day
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.routing_table import UNPRICED, Quote, RoutingTable, Site
 from cloud_core.domain.rule_index import Effects, Facts
+from cloud_core.domain.rule_values import RANKS
 from cloud_core.domain.split import find_split
 
+_key_of = attrgetter("key")
 SHORT_MAX = 5
 """SKUs that a record names as lacking in one warehouse."""
 
@@ -40,7 +43,7 @@ class _Look:
     site: Site
     now: WarehouseNow
     quote: Quote
-    key: tuple[int, ...] = ()
+    key: tuple[int | str, ...] = ()
     lost: str = ""
 
 
@@ -60,7 +63,7 @@ class _Case:
     def quote(self, at: int, weight_g: int) -> Quote:
         """What the site at this position would send with."""
         table = self.table
-        return table.quote(at, self.place, table.weight_class(weight_g), self.effects)
+        return table.quotes(self.place, table.weight_class(weight_g), self.effects)[at]
 
 
 _ABSENT = WarehouseNow("", 0)
@@ -114,17 +117,17 @@ def decide(request: Request, world: World, table: RoutingTable) -> Decision:
         parcels, sent = _split(case)
     parked = "" if parcels else _parked(whys)
     flags = case.flags
-    if any(parcel.fen is None for parcel in parcels):
+    if None in [parcel.fen for parcel in parcels]:
         flags.append("unpriced")
     k = effects.broadcast if len(ranked) > 1 else 0
-    broadcast = tuple((look.site.info.id, look.now.agent) for look in ranked[:k])
+    broadcast = [(look.site.info.id, look.now.agent) for look in ranked[:k]]
     weight = table.weight_class(facts.weight_g)
     weighed = table.carriers(ranked[0].at, place, weight, effects) if ranked else ()
     candidates = _candidates(case, whys, lacking, (*ranked, *sent))
     record = write_record(
         table.rules.version, facts, effects, candidates, weighed, parcels, parked, flags
     )
-    return Decision(parcels, parked, broadcast, tuple(flags), record)
+    return Decision(parcels, parked, tuple(broadcast), tuple(flags), record)
 
 
 def _look_at_all(case: _Case) -> tuple[list[str], dict[int, list[str]], list[_Look]]:
@@ -133,7 +136,7 @@ def _look_at_all(case: _Case) -> tuple[list[str], dict[int, list[str]], list[_Lo
     available = case.world.available
     stock = [(sku, quantity, available(sku)) for sku, quantity in request.lines]
     weight = table.weight_class(case.facts.weight_g)
-    place, effects, kept = case.place, case.effects, request.kept
+    quotes, kept = table.quotes(case.place, weight, case.effects), request.kept
     whys: list[str] = []
     lacking: dict[int, list[str]] = {}
     open_to: list[_Look] = []
@@ -152,7 +155,7 @@ def _look_at_all(case: _Case) -> tuple[list[str], dict[int, list[str]], list[_Lo
         else:
             why = _away(case, site, now)
             if not why:
-                quote = table.quote(at, place, weight, effects)
+                quote = quotes[at]
                 why = quote.why
                 if not why:
                     open_to.append(_Look(at, site, now, quote))
@@ -211,34 +214,30 @@ def _sole_holder(case: _Case, whys: list[str]) -> list[_Look]:
 def _rank(case: _Case, open_to: list[_Look]) -> list[_Look]:
     """Best first; after a cut-off only who is still in time counts, unless nobody is."""
     order, prefer = case.table.rules.ranking.order, case.effects.prefer
+    places = [RANKS.index(name) for name in order]
     others = len(prefer)
     for look in open_to:
         quote, info, cut_off = look.quote, look.site.info, look.site.cut_off
-        values = {
-            "prefer": prefer.get(info.id, others) if others else 0,
-            "transit": quote.bucket,
-            "freight": UNPRICED if quote.fen is None else quote.fen,
-            "load": look.now.load,
-            "priority": info.priority,
-        }
+        values = (  # as RANKS
+            prefer.get(info.id, others) if others else 0,
+            quote.bucket,
+            UNPRICED if quote.fen is None else quote.fen,
+            look.now.load,
+            info.priority,
+        )
         late = 0 <= cut_off <= case.minute and _leaves(case, look.site) > case.request.ship_by_ms
-        look.key = (late, *[values[name] for name in order])
+        look.key = (late, *[values[at] for at in places], info.id)
     ranked = sorted(open_to, key=_key_of)
     best = ranked[0].key
     if best[0]:
         case.flags.append("late")
+    names = ("cut_off", *order, "id")
     for look in ranked[1:]:
-        for at, own in enumerate(look.key):
-            if own != best[at]:
-                look.lost = order[at - 1] if at else "cut_off"
+        for own, other, name in zip(look.key, best, names, strict=True):
+            if own != other:
+                look.lost = name
                 break
-        else:
-            look.lost = "id"
     return ranked
-
-
-def _key_of(look: _Look) -> tuple[tuple[int, ...], str]:
-    return look.key, look.site.info.id
 
 
 def _leaves(case: _Case, site: Site) -> int:

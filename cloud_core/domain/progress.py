@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cloud_core.domain.rows import Shipment
-from protocols.vocabulary import ORDER_RANK, OrderState, ShipmentState
+from protocols.vocabulary import ORDER_RANK, ShipmentState
 
 RANK = {state.value: rank for rank, state in enumerate(ShipmentState)}
+_ORDER_RANK = {state.value: rank for state, rank in ORDER_RANK.items()}
 
 UNGRANTED = frozenset({"routed", "offered"})
 ON_THE_BENCH = frozenset({"granted", "picking", "packed"})
@@ -27,7 +28,7 @@ def order_state(order_state_now: str, shipments: Iterable[Shipment]) -> str:
     states = [s.state for s in shipments if s.stop != "cancelled"]
     if not states:
         return order_state_now
-    return min(states, key=lambda state: ORDER_RANK[OrderState(state)])
+    return min(states, key=_ORDER_RANK.__getitem__)
 
 
 def order_stop(requested: str, shipments: Iterable[Shipment]) -> str:

@@ -2,7 +2,7 @@
 
 One table per (rule set, master version). What does not change between two orders (regions, rules,
 carriers) is worked out once for each lane (warehouse, place, rules), prices once for each weight
-step of a lane; `decision` adds what changes. The memory is bounded and changes no answer.
+step of a place; `decision` adds what changes. The memory is bounded and changes no answer.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from cloud_core.domain.service_area import ServiceMap, prefixes_of
 
 LANES_MAX = 50_000
 """Remembered lanes (warehouse, place, rules); a full memory is emptied."""
-QUOTES_MAX = 256
-"""Remembered weights of one lane."""
+QUOTES_MAX = 10_000
+"""Remembered (place, weight, rules), each with a quote a site; a full memory is emptied."""
 UNPRICED = 10**12
 """Stands for an unknown price when candidates are ranked: after every known one."""
 
@@ -66,7 +66,6 @@ class _Lane(NamedTuple):
     why: str
     ways: tuple[_Way, ...]
     worth: tuple[_Way, ...]
-    quotes: dict[int, Quote]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +88,21 @@ class RoutingTable:
         )
         self._carriage = _carriage(master)
         self._lanes: dict[tuple[int, str, int], _Lane] = {}
+        self._quotes: dict[tuple[str, int, int], tuple[Quote, ...]] = {}
         self._by_freight_first = _freight_first(rules.ranking.order)
 
-    def quote(self, at: int, place: str, weight: int, effects: Effects) -> Quote:
-        """What `sites[at]` would send with; `place` and `weight` as the class methods give them."""
-        lane = self._lane(at, place, effects)
-        if lane.why:
-            return Quote(lane.why)
-        found = lane.quotes.get(weight)
+    def quotes(self, place: str, weight: int, effects: Effects) -> tuple[Quote, ...]:
+        """What each of `sites` would send with, in their order.
+
+        `place` and `weight` are as the class methods give them.
+        """
+        key = (place, weight, effects.carriage)
+        found = self._quotes.get(key)
         if found is None:
-            if len(lane.quotes) >= QUOTES_MAX:
-                lane.quotes.clear()
-            found = lane.quotes[weight] = self._price(lane, weight)
+            if len(self._quotes) >= QUOTES_MAX:
+                self._quotes.clear()
+            lanes = [self._lane(at, place, effects) for at in range(len(self.sites))]
+            found = self._quotes[key] = tuple([self._price(lane, weight) for lane in lanes])
         return found
 
     def carriers(
@@ -140,9 +142,9 @@ class RoutingTable:
         if info.id in effects.exclude_warehouses or (
             allowed is not None and info.id not in allowed
         ):
-            return _Lane("rule", (), (), {})
+            return _Lane("rule", (), ())
         if info.regions and not any(place.startswith(region) for region in info.regions):
-            return _Lane("region", (), (), {})
+            return _Lane("region", (), ())
         allow, exclude = self._carriers_left(info.id, effects)
         ways = []
         for carrier in self._candidates(info, allow):
@@ -156,10 +158,12 @@ class RoutingTable:
         if worth and not self._by_freight_first:
             fastest = min(way.bucket for way in worth)
             worth = [way for way in worth if way.bucket == fastest]
-        return _Lane("" if worth else "carrier", tuple(ways), tuple(worth), {})
+        return _Lane("" if worth else "carrier", tuple(ways), tuple(worth))
 
     def _price(self, lane: _Lane, weight: int) -> Quote:
         """The cheapest way; the default carrier, then the id, where prices are the same."""
+        if lane.why:
+            return Quote(lane.why)
         if not self._carriage.freight:
             priced = [(0, way.bucket, not way.default, way.carrier, way) for way in lane.worth]
         else:

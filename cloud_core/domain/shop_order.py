@@ -114,7 +114,7 @@ def fingerprint(event: ShopEvent) -> str:
     """
     place = event.division.district_code if event.division else ""
     where = event.receiver.detail_masked if event.receiver else ""
-    lines = ",".join(f"{line.sku}*{line.quantity}*{line.price_fen}" for line in event.lines)
+    lines = ",".join([f"{line.sku}*{line.quantity}*{line.price_fen}" for line in event.lines])
     text = f"{event.native_id}|{event.kind}|{event.amount_fen}|{event.refund_id}|{place}|{where}|"
     named = f"|{event.hold}" if event.hold else ""
     return hashlib.blake2b((text + lines + named).encode(), digest_size=16).hexdigest()

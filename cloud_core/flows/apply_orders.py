@@ -92,10 +92,11 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
             problem.message_zh,
             f"raw:{command.raw_id}#{problem.position}",
         )
+    caller = Caller(command.actor or f"channel:{command.channel}", command.source)
     for position, incoming in enumerate(command.orders):
         mark = ws.savepoint()
         try:
-            result, order_id = _apply(ws, command, incoming)
+            result, order_id = _apply(ws, command, incoming, caller)
         except Rejected as error:
             ws.rollback(mark)
             ws.quarantine(
@@ -118,7 +119,9 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
     return Applied(tuple(results), tuple(order_ids))
 
 
-def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) -> tuple[str, str]:
+def _apply(
+    ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder, caller: Caller
+) -> tuple[str, str]:
     event = incoming.event
     seen = ws.seen.get((command.channel, event.dedupe_key))
     stands_for = fingerprint(event)
@@ -132,7 +135,6 @@ def _apply(ws: WorkingSet, command: ApplyShopEvents, incoming: IncomingOrder) ->
     _check_skus(ws, event)
     ws.seen.put(SeenKey(command.channel, event.dedupe_key, ws.now_ms, stands_for))
     order = ws.order_by_native(event.channel, event.native_id)
-    caller = Caller(command.actor or f"channel:{command.channel}", command.source)
     if event.kind is ShopEventKind.UNMAPPED:
         ws.alarm(
             "unmapped_status",
@@ -326,10 +328,8 @@ def new_shipment(ws: WorkingSet, order: Order, number: int) -> Shipment | None:
         purged_ms=None,
         decision="{}",
     )
-    lines = tuple(
-        ShipmentLine(shipment.id, sku, quantity) for sku, quantity in sorted(units.items())
-    )
-    ws.add_shipment(shipment, lines)
+    lines = [ShipmentLine(shipment.id, sku, quantity) for sku, quantity in sorted(units.items())]
+    ws.add_shipment(shipment, tuple(lines))
     return shipment
 
 
@@ -343,9 +343,7 @@ def _with_division(order: Order, event: ShopEvent) -> Order:
         city=division.city_code,
         district=division.district_code,
         division_flag=division.flag,
-        division_text="".join(
-            dict.fromkeys(p for p in (division.province, division.city, division.district) if p)
-        ),
+        division_text="".join(dict.fromkeys((division.province, division.city, division.district))),
     )
 
 
@@ -353,16 +351,18 @@ def _write_lines(ws: WorkingSet, order_id: str, event: ShopEvent) -> None:
     if event.lines:
         ws.lines.put(
             tuple(
-                OrderLine(
-                    order_id,
-                    line.line_no,
-                    line.sku,
-                    line.quantity,
-                    line.price_fen,
-                    line.title,
-                    int(line.is_gift),
-                )
-                for line in event.lines
+                [
+                    OrderLine(
+                        order_id,
+                        line.line_no,
+                        line.sku,
+                        line.quantity,
+                        line.price_fen,
+                        line.title,
+                        int(line.is_gift),
+                    )
+                    for line in event.lines
+                ]
             )
         )
 

@@ -40,7 +40,7 @@ def own(
     assert shipment.state in UNGRANTED, shipment.state
     assert not shipment.stop, shipment.stop
     lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
-    ws.stock_for(sku for sku, _ in lines)
+    ws.stock_for([sku for sku, _ in lines])
     if not ws.recovering:
         shipment = lift(ws, shipment)
     order = ws.orders.get(shipment.order_id)
@@ -345,8 +345,7 @@ def set_goods_aside(
 ) -> None:
     """A new hold for one token of a shipment."""
     hold = Hold(hold_id(shipment_id, token.n), shipment_id, warehouse, "held", None, ws.now_ms)
-    ws.holds.loaded(hold.id, None)
-    ws.holds.put(hold)
+    ws.holds.add(hold)
     ws.cover_hold(hold.id, [(warehouse, sku, quantity) for sku, quantity in lines])
     for sku, quantity in lines:
         row = ws.move(warehouse, sku, held=quantity, reason="hold", ref=hold.id)

@@ -260,8 +260,7 @@ def _place(ws: WorkingSet, wanted: WantedHold) -> HoldAnswer:
         wanted.id, "", checkout.home_of(units), "held", ws.now_ms + ttl_s * 1000, ws.now_ms,
         kind="checkout", channel=wanted.channel, order_ref=wanted.order_ref,
     )  # fmt: skip
-    ws.holds.loaded(hold.id, None)
-    ws.holds.put(hold)
+    ws.holds.add(hold)
     ws.cover_hold(hold.id, units)
     for warehouse, sku, quantity in units:
         row = ws.move(warehouse, sku, held=quantity, reason="checkout_hold", ref=hold.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,16 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",
     f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
 )
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+# For a value that is neither a number nor text the driver looks for an adapter in five places, once
+# for every NULL and every blob of a row; one that is registered is found in the first.
+sqlite3.register_adapter(type(None), _itself)
+sqlite3.register_adapter(bytes, bytes)
 
 
 def sqlite_url(path: Path) -> str:

@@ -22,15 +22,15 @@ from cloud_core.store.working_set import WorkingSet
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """The two statements of one table and how to get their values out of a row."""
+    """The two statements of one table; a row is an insert's values as it stands."""
 
     insert: str
     update: str
-    values: Any
     update_values: Any
 
 
 _plans: dict[str, _Plan] = {}
+_values = msgspec.structs.astuple
 
 
 class PlainWriter:
@@ -52,7 +52,7 @@ class PlainWriter:
             new.sort(key=key)
             changed.sort(key=key)
         plan = _plan(table, kind)
-        self._many(plan.insert, [plan.values(row) for row in new])
+        self._many(plan.insert, list(map(_values, new)))
         self._many(plan.update, [plan.update_values(row) for row in changed])
 
     def lines(self, table: Table, kind: type[Any], rows: Rows[Any]) -> None:
@@ -60,7 +60,7 @@ class PlainWriter:
         new, changed = rows.pairs()
         plan = _plan(table, kind)
         more = (*(line for lines in new for line in lines), *came_lines(changed))
-        self._many(plan.insert, [plan.values(line) for line in more])
+        self._many(plan.insert, list(map(_values, more)))
         self._many(
             "DELETE FROM shipment_line WHERE shipment_id = ? AND sku = ?", gone_lines(changed)
         )
@@ -71,7 +71,7 @@ class PlainWriter:
         new, changed = rows.changes()
         self._many("DELETE FROM order_line WHERE order_id = ?", [(i[0].order_id,) for i in changed])
         plan = _plan(t.order_line, r.OrderLine)
-        self._many(plan.insert, [plan.values(line) for i in (*new, *changed) for line in i])
+        self._many(plan.insert, [_values(line) for i in (*new, *changed) for line in i])
 
     def hold_lines(self, ws: WorkingSet) -> None:
         """What new holds cover; written once."""
@@ -97,7 +97,7 @@ class PlainWriter:
     def append(self, table: Table, kind: type[Any], rows: Sequence[Any]) -> None:
         """Rows of a table that only grows."""
         plan = _plan(table, kind)
-        self._many(plan.insert, [plan.values(row) for row in rows])
+        self._many(plan.insert, list(map(_values, rows)))
 
     def set_by_id(self, table: Table, column: str, value: Any, ids: Sequence[int]) -> None:
         """One value into a column of many rows."""
@@ -186,6 +186,6 @@ def _plan(table: Table, kind: type[Any]) -> _Plan:
         )
         has_key = set(keys) <= set(names)
         plan = _plans[table.name] = _Plan(
-            insert, update, attrgetter(*names), attrgetter(*rest, *keys) if has_key else None
+            insert, update, attrgetter(*rest, *keys) if has_key else None
         )
     return plan

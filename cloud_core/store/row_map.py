@@ -28,6 +28,10 @@ class Rows(Generic[R]):
             self.loaded(key, row)
         return row
 
+    def peek(self, key: Any) -> R | None:
+        """The newest row in memory; None also when nobody has looked for it yet."""
+        return self._now.get(key)
+
     def put(self, row: R) -> None:
         """Replace or add a row."""
         key, rows = self._key(row), self._now
@@ -35,6 +39,13 @@ class Rows(Generic[R]):
         if before is MISSING:
             before = self.get(key)
         self._undo.append((rows, key, before))
+        rows[key] = row
+
+    def add(self, row: R) -> None:
+        """Add a row that the database cannot have: its key was made in this commit."""
+        key, rows = self._key(row), self._now
+        self._stored.setdefault(key, None)
+        self._undo.append((rows, key, rows.get(key)))
         rows[key] = row
 
     def loaded(self, key: Any, row: R | None) -> None:
@@ -102,4 +113,9 @@ class WatchedRows(Rows[R]):
     def put(self, row: R) -> None:
         """As `Rows.put`; says so."""
         super().put(row)
+        self._after(row)
+
+    def add(self, row: R) -> None:
+        """As `Rows.add`; says so."""
+        super().add(row)
         self._after(row)

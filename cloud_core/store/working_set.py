@@ -187,17 +187,14 @@ class WorkingSet:
 
     def add_order(self, order: Order) -> None:
         """A new order."""
-        self.orders.loaded(order.id, None)
-        self.orders.put(order)
+        self.orders.add(order)
         self._note(self._native, (order.channel, order.native_id), order.id)
         self._shipments_of.setdefault(order.id, [])
 
     def add_shipment(self, shipment: Shipment, lines: tuple[ShipmentLine, ...]) -> None:
         """A new shipment of an order."""
-        self.shipments.loaded(shipment.id, None)
-        self.shipments.put(shipment)
-        self.shipment_lines.loaded(shipment.id, None)
-        self.shipment_lines.put(lines)
+        self.shipments.add(shipment)
+        self.shipment_lines.add(lines)
         known = self.shipment_ids(shipment.order_id)
         self._note(self._shipments_of, shipment.order_id, [*known, shipment.id])
 
@@ -213,8 +210,8 @@ class WorkingSet:
 
     def shipments_of(self, order_id: str) -> list[Shipment]:
         """An order's shipments, oldest first."""
-        found = (self.shipments.get(i) for i in self.shipment_ids(order_id))
-        return [s for s in found if s is not None]
+        get = self.shipments.get
+        return [s for i in self.shipment_ids(order_id) if (s := get(i)) is not None]
 
     def fresh_shipments_of(self, order_id: str) -> list[Shipment]:
         """As `shipments_of`, for a decision about all of them together; the order must be loaded.
@@ -267,9 +264,13 @@ class WorkingSet:
 
     def stock_at(self, warehouse: str, sku: str) -> Stock | None:
         """A stock row; None if the warehouse never had the SKU."""
-        if sku in self._stock_loaded and (warehouse, sku) not in self.stock:
-            self.stock.loaded((warehouse, sku), None)
-        return self.stock.get((warehouse, sku))
+        key = (warehouse, sku)
+        row = self.stock.peek(key)
+        if row is None:
+            if sku in self._stock_loaded:
+                self.stock.loaded(key, None)
+            row = self.stock.get(key)
+        return row
 
     def move(
         self,
