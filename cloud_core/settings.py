@@ -115,6 +115,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """判断熔断的间隔（秒）。Seconds between two looks at all breakers."""
     personal_hours: Annotated[int, Meta(ge=1, le=720)] = 24
     """发货或取消后多少小时清除收件人明文。Hours until clear contact fields are purged."""
+    phone_search_days: Annotated[int, Meta(ge=0, le=1_095)] = 180
+    """清除后还可按手机号查单的天数。Days a phone (keyed hash) still finds orders after that."""
     raw_hours: Annotated[int, Meta(ge=1, le=720)] = 72
     """店铺原始消息（加密）处理后保留小时数。Hours a processed shop message is kept, sealed."""
     raw_kept_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 100_000

@@ -115,6 +115,7 @@ def knobs_of(settings: Settings, *, inline: bool) -> Knobs:
         offer_ttl_s=settings.offer_ttl_s,
         ship_within_h=settings.ship_within_h,
         personal_hours=settings.personal_hours,
+        phone_search_days=settings.phone_search_days,
         track_days=settings.track_days,
         raw_hours=settings.raw_hours,
         raw_kept_max=settings.raw_kept_max,

@@ -19,6 +19,8 @@ class Policy:
     ship_within_h: int = 24
     reachable_s: int = limits.HEARTBEAT_S * limits.REACHABLE_INTERVALS
     personal_hours: int = 24
+    phone_search_days: int = 180
+    """After the purge of a contact its keyed phone hashes stay so long, for customer service."""
     track_days: int = 60
     resync_days: int = 30
     raw_hours: int = 72

@@ -51,7 +51,7 @@ def sweep(ws: WorkingSet, command: Sweep) -> Swept:
     granted = _retry_waiting(ws, command.limit) if command.parked else 0
     purged = _purge(ws, command.limit) if command.purge else 0
     if command.purge:
-        purged = max(purged, purge_returns(ws, command.limit))
+        purged = max(purged, purge_returns(ws, command.limit), _forget_phones(ws, command.limit))
     bodies = _purge_bodies(ws, command.limit) if command.purge else 0
     if command.parked and command.parked_after is None:
         escalate(ws, command.limit)
@@ -196,6 +196,18 @@ def _purge(ws: WorkingSet, limit: int) -> int:
     for agent, shipments in agents.items():
         ws.send(purge_id(ws, shipments), agent, "purge", codec.encode(Purge(shipments)))
     return len(ids)
+
+
+def _forget_phones(ws: WorkingSet, limit: int) -> int:
+    """End the search by phone for orders long done: what is left names nobody (adr/0012)."""
+    before = ws.now_ms - ws.policy.phone_search_days * DAY_MS
+    found = ws.fetch.findable_contacts(before, limit)
+    for row in found:
+        ws.contacts.loaded(row.order_id, row)
+        contact = ws.contacts.get(row.order_id)
+        if contact is not None and contact.purged_ms is not None:
+            ws.contacts.put(replace(contact, phone_hash="", last4_hash=""))
+    return len(found)
 
 
 def _purge_bodies(ws: WorkingSet, limit: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, text
 
 from cloud_core.domain import rows as r
 from cloud_core.store import schema as t
@@ -14,6 +14,7 @@ ParkedPlace = tuple[int, int, str]
 """Where a parked shipment stands in line: (priority, paid_ms, id)."""
 _NOT_FOR_A_NUMBER = ("", "claim")
 _OUTBOX = selecting(t.outbox, r.OutboxRow)
+_CONTACT = selecting(t.contact, r.Contact)
 
 
 class DueFetch:
@@ -123,6 +124,12 @@ class DueFetch:
                 .limit(limit)
             ).scalars()
         )
+
+    def findable_contacts(self, before_ms: int, limit: int) -> list[r.Contact]:
+        """Contacts purged by `before_ms` that a search by phone still finds, oldest first."""
+        c = t.contact.c
+        wanted = _CONTACT.where(text(t.CONTACT_FINDABLE), c.purged_ms <= before_ms)
+        return many(self.connection, wanted.order_by(c.purged_ms).limit(limit), r.Contact)
 
     def shipments_for_resync(self, agent: str, after_ms: int) -> list[str]:
         """Every shipment this agent was ever offered since `after_ms`."""

@@ -111,6 +111,63 @@ def test_a_backlog_goes_in_bounded_steps_and_nothing_is_looked_at_twice(tmp_path
     assert bench.do(c.Sweep()).bodies == 1
 
 
+def delivered(bench: CoreBench, native: str) -> str:
+    """An order with a contact that was handed over just now; its id."""
+    order = f"DB2026{native:0>8}"
+    bench.shop(native)
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(
+            t.contact.insert(),
+            {"order_id": order, "sealed": BODY, "key_id": "k1", "phone_masked": "100****0001",
+             "phone_hash": "aa" * 16, "last4_hash": "bb" * 16},
+        )  # fmt: skip
+        con.execute(
+            t.shipment.update()
+            .where(t.shipment.c.order_id == order)
+            .values(state="handed_over", handed_over_ms=bench.clock.ms, deadline_ms=None)
+        )
+    return order
+
+
+def contact_of(bench: CoreBench, order: str) -> tuple[bool, bool, bool]:
+    """Whether the clear fields, the phone's hash and its last digits' are still there."""
+    row = bench.one(
+        "SELECT sealed, phone_hash, last4_hash FROM contact WHERE order_id = :o", o=order
+    )
+    return row[0] is not None, row[1] != "", row[2] != ""
+
+
+def test_a_buyer_is_found_by_phone_for_some_time_and_then_by_nothing(tmp_path: Path) -> None:
+    bench = CoreBench(tmp_path, policy=Policy(personal_hours=24, phone_search_days=10))
+    old = delivered(bench, "1")
+    bench.clock.advance(DAY_S)
+    bench.do(c.Sweep())
+    assert contact_of(bench, old) == (False, True, True)
+    bench.clock.advance(5 * DAY_S)
+    young = delivered(bench, "2")
+    bench.clock.advance(5 * DAY_S - 1)
+    bench.do(c.Sweep())
+    assert contact_of(bench, old) == (False, True, True)
+    bench.clock.advance(1)
+    swept = bench.do(c.Sweep())
+    assert (swept.purged, swept.more_to_purge) == (1, False)
+    assert contact_of(bench, old) == (False, False, False)
+    assert contact_of(bench, young) == (False, True, True)
+    assert bench.one("SELECT phone_masked FROM contact WHERE order_id = :o", o=old)
+    assert bench.do(c.Sweep()).purged == 0  # nothing is looked at twice
+
+
+def test_phones_are_forgotten_in_bounded_steps_and_at_once_where_no_days_are_set(
+    tmp_path: Path,
+) -> None:
+    bench = CoreBench(tmp_path, policy=Policy(personal_hours=1, phone_search_days=0))
+    orders = [delivered(bench, str(number)) for number in range(1, 6)]
+    bench.clock.advance(HOUR_S)
+    for _ in range(4):
+        bench.do(c.Sweep(limit=2))
+    assert {contact_of(bench, order) for order in orders} == {(False, False, False)}
+
+
 async def test_the_running_core_sweeps_at_its_pace_and_empties_a_backlog(tmp_path: Path) -> None:
     core = HttpCore(tmp_path)
     core.fill()
@@ -131,6 +188,7 @@ def test_what_an_operator_sets_is_what_the_core_does() -> None:
     knobs = knobs_of(
         check({
             "raw_hours": 5, "raw_kept_max": 6, "quarantine_days": 7, "quarantine_kept_max": 8,
+            "phone_search_days": 9,
             "sweep_s": 2, "sweep_parked_s": 3, "sweep_purge_s": 4, "sweep_rows": 50,
         }),
         inline=True,
@@ -138,4 +196,5 @@ def test_what_an_operator_sets_is_what_the_core_does() -> None:
     policy, pace = knobs.policy, knobs.pace
     assert (policy.raw_hours, policy.raw_kept_max) == (5, 6)
     assert (policy.quarantine_days, policy.quarantine_kept_max) == (7, 8)
+    assert policy.phone_search_days == 9
     assert (pace.sweep_s, pace.parked_s, pace.purge_s, pace.sweep_rows) == (2, 3, 4, 50)
