@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,9 @@ from edge_agent.domain.scan import ScanEvent, ScanRefused
 from edge_agent.domain.scan_meaning import station_of_card
 from edge_agent.domain.scanner_roster import Present
 from edge_agent.scanners.hid import discovery
-from edge_agent.scanners.hid import reader as reader_module
+from edge_agent.scanners.hid import lookout as lookout_module
 from edge_agent.scanners.hid.decoder import HidDecoder, HidRules
-from edge_agent.scanners.hid.reader import HidCalls, HidReader, HidWorld
+from edge_agent.scanners.hid.reader import HidCalls, HidReader, HidWorld, InputDevice
 from edge_agent.scanners.hid.records import RecordDevice
 from virtual_warehouse.keyboard import EV_SYN, SYN_DROPPED, KeyboardScanner
 
@@ -174,8 +174,8 @@ def test_pitfall_15_what_a_scanner_types_reaches_no_other_window(bus: Bus, start
     port = bus.plug("1.1")
     bus.plug("1.2", name="Office Keyboard")
     desk = Desk(bus, {port: HidRules()}, is_card=lambda code: False)
-    world = desk.reader._world
-    desk.reader._world = HidWorld(world.find, Watched, world.clock_ms, rescan_ms=20)
+    world = desk.reader.lookout.world
+    desk.reader.lookout.world = HidWorld(world.find, Watched, world.clock_ms, rescan_ms=20)
     started(desk)
     until(lambda: desk.uses(port) and len(desk.present) == 2)
     bus.scanners["1.1"].scan("SF1")
@@ -186,9 +186,8 @@ def test_pitfall_15_what_a_scanner_types_reaches_no_other_window(bus: Bus, start
 def test_pitfall_17_the_reader_stops_at_once_and_gives_the_devices_back(bus: Bus) -> None:
     port = bus.plug("1.1")
     desk = Desk(bus, {port: HidRules()})
-    desk.reader._world = HidWorld(
-        desk.reader._world.find, bus.open, desk.reader._world.clock_ms, rescan_ms=60_000
-    )
+    world = desk.reader.lookout.world
+    desk.reader.lookout.world = HidWorld(world.find, bus.open, world.clock_ms, rescan_ms=60_000)
     desk.reader.start()
     until(lambda: desk.uses(port))
     held = desk.reader._held[port].device
@@ -304,9 +303,9 @@ def test_a_device_somebody_else_holds_is_named_and_taken_when_it_is_free(
                 raise OSError(16, "Device or resource busy")
 
     desk = Desk(bus, {port: HidRules()})
-    bus.open = Held  # type: ignore[method-assign,assignment]
-    desk.reader._world = HidWorld(
-        desk.reader._world.find, Held, desk.reader._world.clock_ms, rescan_ms=20
+    bus.open = Held  # type: ignore[method-assign]
+    desk.reader.lookout.world = HidWorld(
+        desk.reader.lookout.world.find, Held, desk.reader.lookout.world.clock_ms, rescan_ms=20
     )
     started(desk)
     until(lambda: [one.problem for one in desk.present] == ["busy"])
@@ -334,19 +333,73 @@ def test_ten_thousand_characters_and_lost_events_are_errors_and_the_next_code_is
     assert desk.refused == ["too_long", "dropped"]
 
 
+@pytest.mark.parametrize("slow", ["find", "open"])
+def test_reading_never_waits_for_a_look_at_what_is_plugged_in(
+    bus: Bus, started: Start, slow: str
+) -> None:
+    """A hub that takes its time at a plug: the other gun's codes come whole meanwhile."""
+    port = bus.plug("1.1")
+    desk = Desk(bus, {port: HidRules(), str(bus.link("1.2")): HidRules()})
+    world = desk.reader.lookout.world
+    slow_now, looking, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        if slow_now.is_set():
+            looking.set()
+            assert go_on.wait(20)
+
+    def find(listed: Iterable[str]) -> list[discovery.Plugged]:
+        if slow == "find":
+            wait()
+        return world.find(listed)
+
+    def open_(node: str) -> InputDevice:
+        if slow == "open":
+            wait()
+        return world.open(node)
+
+    desk.reader.lookout.world = HidWorld(find, open_, world.clock_ms, rescan_ms=20)
+    started(desk)
+    until(lambda: desk.uses(port))
+    slow_now.set()
+    other = bus.plug("1.2")
+    until(looking.is_set)
+    for number in range(60):
+        bus.scanners["1.1"].scan(f"SF10400{number:03}")
+        until(lambda: len(desk.codes) == number + 1)  # noqa: B023
+    assert desk.codes[-1] == (port, "SF10400059")
+    assert not desk.uses(other), "the look still goes on"
+    go_on.set()
+    until(lambda: desk.uses(other))
+    bus.scanners["1.2"].scan("R1")
+    until(lambda: desk.codes[-1] == (other, "R1"))
+    assert desk.refused == []
+
+
+def test_other_rules_for_a_scanner_in_use_need_no_second_grab(bus: Bus, started: Start) -> None:
+    port = bus.plug("1.1")
+    desk = started(Desk(bus, {port: HidRules()}))
+    until(lambda: desk.uses(port))
+    desk.reader.allow({port: HidRules(prefix="Z")})
+    until(lambda: desk.reader._held[port].rules == HidRules(prefix="Z"))
+    bus.scanners["1.1"].scan("Z123")
+    until(lambda: desk.codes == [(port, "123")])
+    assert len(bus.opened) == 1
+
+
 def test_a_reader_that_hangs_is_seen_by_the_watchdog(
     bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "TURN_MS", 50)
+    monkeypatch.setattr(lookout_module, "LOOK_MS", 50)
     held = threading.Event()
     desk = Desk(bus, {})
-    world = desk.reader._world
+    world = desk.reader.lookout.world
 
     def hanging(_listed: object) -> list[discovery.Plugged]:
         held.wait()
         return []
 
-    desk.reader._world = HidWorld(hanging, world.open, world.clock_ms, rescan_ms=10)
+    desk.reader.lookout.world = HidWorld(hanging, world.open, world.clock_ms, rescan_ms=10)
     assert desk.reader.stuck_ms() == 0, "not started"
     desk.reader.start()
     until(lambda: desk.reader.stuck_ms() > 20)
@@ -365,7 +418,8 @@ def test_the_beat_goes_on_and_a_fault_of_ours_is_told(bus: Bus) -> None:
     def broken(_listed: object) -> list[discovery.Plugged]:
         raise RuntimeError("planted")
 
-    desk.reader._world = HidWorld(broken, RecordDevice, desk.reader._world.clock_ms, rescan_ms=1)
+    clock_ms = desk.reader.lookout.world.clock_ms
+    desk.reader.lookout.world = HidWorld(broken, RecordDevice, clock_ms, rescan_ms=1)
     until(lambda: not desk.reader.running)
     assert [str(fault) for fault in desk.faults] == ["planted"]
     desk.reader.stop()
