@@ -107,6 +107,7 @@ class VirtualPrinter:
         self.nonsense: list[bytes] = []
         self.spoiled = 0
         self.bytes_received = 0
+        self.bytes_swallowed = 0
         self._language = language
         self._dots_per_mm = dots_per_mm
         self._writer: asyncio.StreamWriter | None = None
@@ -213,6 +214,7 @@ class VirtualPrinter:
                 await asyncio.sleep(len(data) / self.faults.read_bytes_s)
             limit = self.faults.lose_label_after_bytes
             kept = data if limit is None else data[: max(0, limit - received)]
+            self.bytes_swallowed += len(data) - len(kept)
             received += len(data)
             self.bytes_received += len(data)
             for item in interpreter.feed(kept):

@@ -46,7 +46,7 @@ TAMPERED = {
     "at_ms, result FROM event WHERE type = 'parcel.packed' LIMIT 1",
 }  # fmt: skip
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 class Executioner:
@@ -112,16 +112,17 @@ class Executioner:
     async def label_half_sent(self, victim: str) -> None:
         """Byte one of a label has left and no paper came: in doubt for good, a person decides."""
         plant, one = self.plant, self.plant.warehouses[victim]
+        before = one.printer.bytes_swallowed
         one.printer.faults.lose_label_after_bytes = LABEL_BYTES
 
-        async def sending() -> bool:
-            return any(job["state"] == "sending" for job in one.crew.screen.status["jobs"])
+        async def label_is_lost() -> bool:
+            return one.printer.bytes_swallowed - before > LABEL_BYTES
 
         async def let_go() -> bool:
             return not one.printer.in_use
 
         await plant.busy(victim, 1)
-        await plant.until(sending, 20, "a label on its way")
+        await plant.until(label_is_lost, 20, "a label on its way")
         self.kill("its label half sent", victim)
         await plant.until(let_go, 10, "the printer to notice")
         one.printer.faults.clear()
