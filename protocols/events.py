@@ -191,6 +191,18 @@ class PutBack(Struct, frozen=True):
     quantity: Quantity
 
 
+class NoticeConfirmed(Struct, frozen=True, omit_defaults=True):
+    """`notice.confirmed`: somebody at the bench has read a notice and lets the shipment go on.
+
+    `code` is the notice's; `operator` "" where nobody was signed in (the row's `s` is the station).
+    """
+
+    shipment: Id
+    token: Token
+    code: Id
+    operator: Text = ""
+
+
 class TaskStopped(Struct, frozen=True, omit_defaults=True):
     """`task.stopped`: the bench confirmed a cancel; picked units are back on the shelf.
 
@@ -354,6 +366,7 @@ FLOOR_EVENTS: dict[str, type[Struct]] = {
     "return.accepted": ReturnAccepted,
     "return.inspected": ReturnInspected,
     "return.closed": ReturnClosed,
+    "notice.confirmed": NoticeConfirmed,
 }
 
 TELEMETRY_EVENTS: dict[str, type[Struct]] = {

@@ -181,6 +181,7 @@ EVENT_ZH: Final = {
     "return.accepted": "退货已签收",
     "return.inspected": "退货已质检",
     "return.closed": "退货质检完成",
+    "notice.confirmed": "提示已确认",
     "scan.refused": "扫码被拒",
     "printer.changed": "打印机状态变化",
     "agent.started": "边缘代理启动",

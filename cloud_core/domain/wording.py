@@ -76,6 +76,7 @@ _FATE_ZH = {
     "parked": "停放：", "taken_back": "收回：", "incident": "异常：", "waiting": "等待：",
     "stop": "要求停止：", "refused": "未采纳：", "stored": "仅存档：", "reattached": "补传找回：",
     "gap": "记录缺口：", "return": "退货：", "stopping": "等待工位停止：", "gift": "赠品：",
+    "confirmed": "工位已确认：",
 }  # fmt: skip
 _WORD_ZH = {
     "waybill": "运单号", "timeout": "未按时接单", "rejected": "仓库拒单", "cancelled": "取消",
@@ -86,6 +87,7 @@ _WORD_ZH = {
     "partial": "部分合格", "void": "已作废", "reattached": "从工位补传找回", "shop": "店铺",
     "riding": "随主单发出", "owed": "待补发", "packed": "已打包", "sent": "已发出",
     "floor": "作业流", "telemetry": "遥测流",
+    "stop": "停止并放回", "remark": "备注", "info": "提示",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from cloud_core.flows.reattach import draw_again, forgotten, reattach
 from cloud_core.flows.report import (
     Report,
     advance,
+    confirmed,
     current,
     incident,
     left_with_old_label,
@@ -247,10 +248,17 @@ def _handed_over(report: Report) -> None:
     end_by_bench(report.ws, report, "shipped")
 
 
+def _notice_confirmed(report: Report) -> None:
+    body: e.NoticeConfirmed = report.body
+    confirmed(report, body.code, body.operator)
+
+
 def _task_stopped(report: Report) -> None:
     shipment = report.shipment
     assert shipment is not None
     body: e.TaskStopped = report.body
+    if body.operator:  # nobody has to confirm what was not begun
+        confirmed(report, "stop", body.operator)
     owner = current(report) or stopping_owner(report)
     picked = {line.sku: line.picked for line in report.ws.lines_of(shipment.id)}
     for back in body.put_back:
@@ -381,11 +389,12 @@ _FACTS: dict[str, Fact] = {
     "parcel.packed": _parcel_packed,
     "parcel.handed_over": _handed_over,
     "task.stopped": _task_stopped,
+    "notice.confirmed": _notice_confirmed,
     "stock.counted": _stock_counted,
     **RETURN_FACTS,
 }
 _HARMLESS = frozenset({"stale_token", "stale_epoch", "expired"})
 """Refusals that a race explains: something newer has overtaken the command."""
-_NO_RIGHT = frozenset({"try.accepted"})
+_NO_RIGHT = frozenset({"try.accepted", "notice.confirmed"})
 """Facts that mean nothing to a core that does not know the shipment."""
 _ABOUT_SHIPMENTS = frozenset(_FACTS) - {"command.received", "stock.counted", *RETURN_FACTS}

@@ -102,6 +102,13 @@ def left_with_old_label(report: Report, shipment: Shipment) -> None:
     note(report.ws, shipment, "incident:handed_over_to_old_address", report.actor)
 
 
+def confirmed(report: Report, what: str, operator: str) -> None:
+    """Who at the bench said that they have read it, for who asks later; the state stays."""
+    token: Token = report.body.token
+    detail = f"{token.core_epoch}.{token.n} {operator}".strip()[:200]
+    report.ws.trail(report.body.shipment, f"confirmed:{what}"[:64], report.actor, detail)
+
+
 def advance(report: Report, state: str) -> None:
     shipment = report.shipment
     assert shipment is not None

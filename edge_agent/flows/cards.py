@@ -21,7 +21,7 @@ from edge_agent.journal.jobs import Placed
 from edge_agent.journal.stations import Station
 from edge_agent.journal.tx import Tx
 from protocols.errors import Rejected
-from protocols.events import OfferRejected, PickShorted
+from protocols.events import NoticeConfirmed, OfferRejected, PickShorted
 
 CARD_REASON = "工位扫码补打"
 FOUND_MAX = 1_000_000
@@ -102,6 +102,13 @@ def _short_line(task: Task, sku: str) -> Line:
 
 def confirm_notice(tx: Tx, task: Task, station: Station, at: Bench) -> Answer:
     """A person has read what the screen said: papers may print, the box may close again."""
+    body = NoticeConfirmed(
+        shipment=task.shipment,
+        token=task.token,
+        code=task.notice_code or "info",
+        operator=station.operator,
+    )
+    tx.append("notice.confirmed", body, station=station.id)
     seen = tasks_domain.confirm_notice(task)
     tasks.save(tx.db, seen, changed_ms=tx.now.wall_ms)
     print_label.confirmed(tx, task.shipment)

@@ -234,6 +234,8 @@ def test_a_refund_request_stops_everything_until_somebody_confirms(floor: Floor)
     assert floor.scan("$$SHORT:LOST").code == "notice_open"
     assert floor.events("item.picked") == floor.events("pick.shorted") == []
     assert floor.scan("$$OK").code == "confirmed"
+    (read,) = floor.events("notice.confirmed")
+    assert (read.s, floor.bodies("notice.confirmed")[0]["code"]) == ("S1", "refund_requested")
     assert floor.print_next(PRINTED) == "confirmed"
     assert floor.scan("SKU-C").code == "picked"
 
@@ -309,6 +311,7 @@ def test_the_desk_confirms_a_notice_and_sends_a_label_to_another_printer(floor: 
     with pytest.raises(Rejected, match="notice_open"):
         press(floor, act="print", **label)
     assert press(floor, act="confirm_notice", shipment=SHIPMENT, operator="演示乙").tone == "ok"
+    assert floor.bodies("notice.confirmed")[0]["operator"] == "演示乙"
     with pytest.raises(Rejected, match="nothing_to_confirm"):
         press(floor, act="confirm_notice", shipment=SHIPMENT)
     paper_out = PrinterStatus(PrinterLevel.ERROR, "paper_out", "缺纸")

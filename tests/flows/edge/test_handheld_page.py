@@ -312,6 +312,16 @@ async def test_the_short_button_stops_at_red_as_the_card_does(working: Device, r
     assert working.aisle.seen("pick.shorted") == []
 
 
+async def test_who_read_a_notice_on_a_handheld_is_in_the_journal(working: Device) -> None:
+    await working.scan(TASK)
+    working.aisle.floor.tell(Notice(SHIPMENT, "address_changed", "地址改了"))
+    assert (await working.scan("$$OK"))["code"] == "confirmed"
+    (read,) = working.aisle.seen("notice.confirmed")
+    assert (read["operator"], read["code"], read["token"]) == (OPERATOR, "address_changed", [1, 1])
+    assert (await working.scan("$$OK"))["code"] == "nothing_to_confirm"
+    assert len(working.aisle.seen("notice.confirmed")) == 1
+
+
 async def test_a_stop_is_confirmed_by_a_press(working: Device) -> None:
     await working.scan(TASK)
     await working.scan("SKU-A")
