@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 import tarfile
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from edge_agent.cli.status import _told
 from edge_agent.domain.moment import ClockFloor
 from edge_agent.pages import metrics
 from protocols import commands
+from tests.house.tree import ROOT
 from tests.support.edge import Floor, grant, hand_over, offer
 from tests.support.edge_live import HandPrinter, live_of
 
@@ -165,6 +167,8 @@ def test_wear_and_safe_mode_are_metrics(tmp_path: Path, floor: Floor) -> None:
 
 PERSON = {
     "name": "演示乙丙",
+    "latin_name": "Yanshi Yibing",
+    "dotted_phone": "100.0000.0002",
     "phone": "10000000001",
     "spaced_phone": "100 0000 0001",
     "address": "测试省测试市演示路99号",
@@ -212,6 +216,8 @@ LOG: Sequence[str] = (
     f" phone={PERSON['phone']} mail={PERSON['mail']} at={PERSON['address']}",
     f"a line of another program about {PERSON['operator']} {PERSON['code']}",
     f"2026-11-22T05:00:02+08:00 scan.refused tel {PERSON['spaced_phone']}",
+    f"2026-11-22T05:00:03Z label.not_drawn for={PERSON['latin_name']} tel={PERSON['dotted_phone']}",
+    f"2026-11-22T05:00:03Z label.not_drawn reason={PERSON['latin_name']} {PERSON['dotted_phone']}",
 )
 
 
@@ -275,10 +281,50 @@ def test_a_bundle_still_says_what_helps(
         ("2026-11-22T05:00:00Z up", "2026-11-22T05:00:00Z up"),
         ("192.168.1.20:1883", "192.168.1.20:1883"),
         ("00000000000000ab", "00000000000000ab"),
+        ("tel 100.0000.0001", "tel [digits]"),
+        ("+86.100.0000.0001, +86 100.0000-0001", "+[digits], +[digits]"),
+        ("(86) 100 – 0000 – 0001", "([digits]"),
+        ("10.00.00.00.01 or 5550.0001", "[digits] or [digits]"),
+        ("100·0000·0001, １００．００００．０００１", "[digits], [digits]"),
+        ("linux 6.12.34-1 (3.11.2)", "linux 6.12.34-1 (3.11.2)"),
+        ("146.0.7680.71, 2.17.3, 0.1.0", "146.0.7680.71, 2.17.3, 0.1.0"),
+        ("6.12.34 of 2026", "6.12.34 of 2026"),
+        ("192.168.100.200:9100 255.255.255.0", "192.168.100.200:9100 255.255.255.0"),
+        ("for Yanshi Yi-Bing, CESHI JIA", "for [name] [name]-[name], [name] [name]"),
+        ("Ólafur Þórsson called", "[name] [name] called"),
+        ("[Errno 28] No space left on device", "[Errno 28] No space left on device"),
+        ("Raspberry Pi Debian USB HID", "Raspberry Pi Debian USB HID"),
     ],
 )
 def test_the_sieve(text: str, kept: str) -> None:
     assert bundle.sieve(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("label.settled number=YS1 receiver=yanshi yibing state=sent",
+         "label.settled number=YS1 receiver=[hidden] state=sent"),
+        ("scanner.reader_chosen reader=EvdevDevice", "scanner.reader_chosen reader=EvdevDevice"),
+        ("handheld.cut_off device=a operator=Yanshi",
+         "handheld.cut_off device=a operator=[hidden]"),
+        ("link.connect_failed attempt=3 reason=[Errno 111] Connection refused",
+         "link.connect_failed attempt=3 reason=[Errno 111] Connection refused"),
+        ("label.not_drawn reason=Yanshi", "label.not_drawn reason=[name]"),
+        ("page.opened url=http://192.168.1.20:8090/", "page.opened url=http://192.168.1.20:8090/"),
+    ],
+)  # fmt: skip
+def test_a_log_line_keeps_what_is_ours(line: str, kept: str) -> None:
+    assert bundle.log_part([line]) == [kept]
+
+
+def test_every_key_of_our_log_lines_is_known_to_the_bundle() -> None:
+    said: set[str] = set()
+    for path in (ROOT / "edge_agent").rglob("*.py"):
+        for call in re.findall(r"log\.\w+\(\s*\"([^\"]+)\"", path.read_text(encoding="utf-8")):
+            said |= set(re.findall(r"(\w+)=", call))
+    assert len(said) > 30
+    assert said <= bundle.LOG_KEYS
 
 
 def test_a_days_wear_is_told_after_an_hour_only(tmp_path: Path, floor: Floor) -> None:
