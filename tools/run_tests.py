@@ -1,8 +1,7 @@
 """`make test`: run the stages one after the other, then say what passed and what was skipped, why.
 
 Every stage runs even when an earlier one failed, so that one run shows all. The status is 0 only
-when every stage passed. A stage whose tests mostly wait for processes uses both cores as well;
-the browser alone has the machine for itself.
+when every stage passed. A stage whose tests mostly wait for processes has more workers than cores.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ STAGES = (
     Stage("unit, flows and house", ("unit", "flows", "crash", "house"), 2),
     Stage("simulation: 5 seeds and the planted bugs", ("simulation",), 2, spread=True),
     Stage("integration", ("integration",), 3),
-    Stage("browser", ("browser",), 0),
+    Stage("browser", ("browser",), 2),
 )
 
 
