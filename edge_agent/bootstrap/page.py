@@ -14,7 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edge_agent.agent import Agent
-from edge_agent.bootstrap.connections import CONNECTIONS_MAX, CROWDED, Quota, prompt_protocol
+from edge_agent.bootstrap.connections import (
+    CONNECTIONS_MAX,
+    CROWDED,
+    Quota,
+    SharedListener,
+    prompt_protocol,
+)
 from edge_agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,14 +106,14 @@ async def _serve(
     import uvicorn
 
     config = uvicorn.Config(
-        build(), log_config=None, lifespan="off", http=prompt_protocol(quota or Quota()),
+        build(), log_config=None, lifespan="off", http=prompt_protocol(),
         loop="none", ws="none", access_log=False, server_header=False,
         limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=5, timeout_graceful_shutdown=1,
         ssl_certfile=keys[0] or None, ssl_keyfile=keys[1] or None,
     )  # fmt: skip
     server = _quiet_server(config)
     try:
-        await server.serve(sockets=[listener(host, port)])
+        await server.serve(sockets=[listener(host, port, quota)])
     except (OSError, SystemExit) as error:
         log.error("page.not_opened host=%s port=%d reason=%s", host, port, error)
     except asyncio.CancelledError:
@@ -117,7 +123,7 @@ async def _serve(
         raise
 
 
-def listener(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int, quota: Quota | None = None) -> socket.socket:
     """A listening socket whose connections end soon after the other side is gone without a word.
 
     A handheld that leaves the Wi-Fi would otherwise hold its place for a quarter of an hour
@@ -128,7 +134,7 @@ def listener(host: str, port: int) -> socket.socket:
     opened = socket.create_server((host, port), family=family)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return opened
+    return SharedListener(opened, quota) if quota else opened
 
 
 def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:
