@@ -237,6 +237,9 @@ def _found(
             return go(doors, f"/console/shipments/{name}")
         return go(doors, f"/console/orders/{rows[0]['id']}")
     is_short = len(q) == _LAST_DIGITS and q.isascii() and q.isdigit()
+    what = doors.console.details.stocked(q) if q and not rows and not is_short else ""
+    if what:
+        return go(doors, address("/console/stock", {what: q if what == "sku" else q.upper()}))
     is_phone = may_be_phone and not rows and (is_short or _is_phone(q))
     if is_phone:
         details, now_ms = doors.console.details, doors.clock.now_ms()

@@ -99,6 +99,16 @@ class ConsoleDetails:
         with reading(self._engine) as connection:
             return _rows(connection, wanted, PAGE_ROWS)
 
+    def stocked(self, name: str) -> str:
+        """What has this very id: `sku`, `warehouse` (in capitals), or "" for neither."""
+        with reading(self._engine) as connection:
+            for what, table, wanted in (
+                ("sku", t.sku, name), ("warehouse", t.warehouse, name.upper()),
+            ):  # fmt: skip
+                if connection.execute(select(table.c.id).where(table.c.id == wanted)).first():
+                    return what
+        return ""
+
     def with_last_digits(self, last4_hash: str, since_ms: int) -> list[Json]:
         """Orders made since then whose phone ends so, newest first; at most a page."""
         c, contact = t.orders.c, t.contact.c

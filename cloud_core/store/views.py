@@ -30,6 +30,7 @@ from sqlalchemy import (
 from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
+from cloud_core.store import schema_after as after
 from cloud_core.store.engine import reading
 from cloud_core.store.rules_rows import RulesRegister
 from cloud_core.store.schema_breaker import breaker, notice_outbox
@@ -96,8 +97,9 @@ class Views:
     ) -> list[Json]:  # fmt: skip
         """Orders, newest first, at most `limit` (1..200).
 
-        `state` is an order state, `cancelled` or `parked`; `q` any id: global, native, shipment or
-        waybill. `before` is (created_ms, id) of the last row of the page before.
+        `state` is an order state, `cancelled` or `parked`; `q` any id: global, native, shipment,
+        waybill, hold, return ticket or serial number. `before` is (created_ms, id) of the last row
+        of the page before.
         """
         wanted: Select[Any] = select(*_ORDER_COLUMNS)
         if state:
@@ -310,6 +312,13 @@ def _ids_named(name: str) -> Any:
         select(t.shipment.c.order_id)
         .join(t.waybill, t.waybill.c.shipment_id == t.shipment.c.id)
         .where(t.waybill.c.number == name),
+        select(t.shipment.c.order_id)
+        .join(t.hold, t.hold.c.shipment_id == t.shipment.c.id)
+        .where(t.hold.c.id.in_((name, ours))),
+        select(after.return_ticket.c.order_id).where(after.return_ticket.c.id == ours),
+        select(t.shipment.c.order_id)
+        .join(after.shipment_serial, after.shipment_serial.c.shipment_id == t.shipment.c.id)
+        .where(after.shipment_serial.c.serial == name),
     )
 
 

@@ -50,6 +50,11 @@ async def test_an_opening_by_lateness_says_why_and_until_when(
     page = await staff.see(HERE)
     for words in ("熔断（暂停派单）", "11-21 12:00", "剩 2 小时", "L-1", "L-2", "已达上限"):
         assert words in page, words
+    with writer(core.wired.engine).begin() as connection:
+        connection.execute(breaker.update().values(state="closed", until_ms=None, because="[]"))
+    page = await staff.see(HERE)
+    assert "连续超时，仍在接单" in page
+    assert "正常接单" not in page, "one that only the cap keeps in is not shown as well"
 
 
 @pytest.mark.parametrize(

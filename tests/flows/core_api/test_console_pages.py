@@ -9,9 +9,18 @@ import pytest
 
 from cloud_core.domain.urgency import OPEN, light
 from cloud_core.store import schema as t
+from cloud_core.store import schema_after as a
 from cloud_core.store.console_views import PAGE_ROWS
 from tests.flows.core_api.test_staff import placed
-from tests.support.console import Staffer, hidden, ids, next_page, order_row, shipment_row
+from tests.support.console import (
+    Staffer,
+    hidden,
+    ids,
+    next_page,
+    order_row,
+    return_row,
+    shipment_row,
+)
 from tests.support.http_core import NOW_MS, HttpCore
 
 HOUR = 3_600_000
@@ -70,6 +79,18 @@ async def test_an_order_is_found_by_any_number_and_by_its_phone(
         assert (answer.status_code, answer.headers["location"]) == (303, where), q
         by_link = await staff.client.get("/console/search", params={"q": q})
         assert by_link.headers["location"] == where
+    core.insert(a.return_ticket, return_row(1, order_id=order_id))
+    core.insert(
+        a.shipment_serial,
+        {"shipment_id": f"{order_id}-1", "sku": "SKU-001", "serial": "sn-77", "at_ms": NOW_MS},
+    )
+    stock = "/console/stock?"
+    for q, where in (
+        (f"{order_id}-1@1", here), ("RET-T0000001", here), ("sn-77", here),
+        ("SKU-002", f"{stock}sku=SKU-002"), ("hz", f"{stock}warehouse=HZ"),
+    ):  # fmt: skip
+        answer = await staff.press("/console", "/console/search", q=q)
+        assert (answer.status_code, answer.headers.get("location")) == (303, where), q
     phone = await staff.press("/console", "/console/search", q="+86 100 0000 0001")
     assert ids(phone.text) == [order_id]
     assert "10000000001" not in phone.text.replace("DB", "")
