@@ -14,18 +14,13 @@ folded anew, one whose connection broke is tried again when the server is back (
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-import secrets
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from cloud_core.domain import breaker_commands as b
@@ -36,11 +31,12 @@ from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.ports import Carrier, Clock
-from cloud_core.store import rounds
 from cloud_core.store.engine import committing
-from cloud_core.store.failures import Failure, failure_of, is_busy, is_of_database, reason
-from cloud_core.store.guarded_writer import Chosen, GuardMissed
+from cloud_core.store.failures import is_busy, is_of_database, reason
+from cloud_core.store.guarded_writer import GuardMissed
+from cloud_core.store.kept_stock import KeptStock
 from cloud_core.store.loading import SqlFetch
+from cloud_core.store.rounds import Folded, GuardedRounds
 from cloud_core.store.rules_rows import META_KEY, load_rules
 from cloud_core.store.saving import save
 from cloud_core.store.snapshot import CLOCK, load_master, load_meta
@@ -56,10 +52,6 @@ HEAVY_WEIGHT_MAX = 2_000
 """Rows (orders, events) of heavy commands in one commit."""
 QUEUE_MAX = 20_000
 """Commands that may wait; above it a submit is refused as unavailable."""
-ROUNDS_MAX = 12
-"""How often a batch is folded anew because somebody else was first."""
-SERVER_BACK_S = 20.0
-"""How long a commit waits for a PostgreSQL that is gone: a restart, a fail-over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +91,10 @@ class CommitCore:
         database_clock: bool = False,
     ) -> None:
         self._engine = committing(engine)
-        self._guarded = engine.dialect.name == "postgresql"
-        self._database_clock = database_clock and self._guarded
-        self._jitter = random.Random()
-        self._marks_forgotten = time.monotonic()
+        self._on_commit = on_commit or (lambda point: None)
+        self._rounds = GuardedRounds() if engine.dialect.name == "postgresql" else None
+        self._kept_stock = KeptStock()
+        self._database_clock = database_clock and self._rounds is not None
         self._flows = flows
         self._clock = clock
         self._policy = policy
@@ -110,7 +102,6 @@ class CommitCore:
         self._track_token = track_token
         self._master: Master | None = None
         self._routing: RoutingTable | None = None
-        self._on_commit = on_commit or (lambda point: None)
         self._replay_goals: dict[str, dict[str, int]] = {}
 
     def commit(self, commands: Sequence[Any]) -> Committed:
@@ -135,8 +126,11 @@ class CommitCore:
         return Committed(results, frozenset(touched), wake, calls)
 
     def _commit(self, commands: Sequence[Any]) -> Committed:
-        if self._guarded:
-            return self._commit_guarded(commands)
+        if self._rounds is not None:
+            folded = self._rounds.commit(
+                self._engine, lambda con: self._folded(con, commands), self._on_commit
+            )
+            return self._done(*folded)
         for attempt in Retrying(
             retry=retry_if_exception(is_busy),
             stop=stop_after_attempt(3),
@@ -153,72 +147,10 @@ class CommitCore:
             save(connection, ws)
             self._on_commit("before_commit")
             transaction.commit()
+            self._kept_stock.close(ws.stock, len(ws.master.warehouses), all_known=not ws.writes)
         return self._done(ws, results)
 
-    def _commit_guarded(self, commands: Sequence[Any]) -> Committed:
-        """Rounds until nobody was first. Raises `Unavailable` when the server stays away."""
-        chosen: Chosen = {}
-        lost_since: float | None = None
-        missed = 0
-        while True:
-            mark, done = secrets.token_hex(16), None
-            try:
-                done = rounds.transact(
-                    self._engine, lambda con: self._folded(con, commands),
-                    mark=mark, chosen=chosen, on_commit=self._on_commit,
-                )  # fmt: skip
-            except GuardMissed as error:
-                missed += 1
-                _union(chosen, error.chosen)
-                if missed >= ROUNDS_MAX:
-                    raise
-            except rounds.OutcomeUnknown as error:
-                done = self._settled(mark, error)
-            except Exception as error:
-                failure = failure_of(error)
-                if failure is Failure.FAULT:
-                    raise
-                if failure is Failure.LOST:
-                    lost_since = self._wait_for_server(lost_since, error)
-                    continue
-                missed += 1
-                if missed >= ROUNDS_MAX:
-                    raise
-            if done is not None:
-                self._forget_marks()
-                return self._done(*done)
-            if missed > 1:
-                time.sleep(self._jitter.uniform(0, 0.002 * missed))
-
-    def _settled(self, mark: str, error: rounds.OutcomeUnknown) -> rounds.Folded | None:
-        """What a commit of unknown outcome came to; None when it did not happen."""
-        folded: rounds.Folded = error.args[0]
-        since: float | None = None
-        while True:
-            try:
-                happened = rounds.was_committed(self._engine, mark, folded[0].now_ms)
-                return folded if happened else None
-            except Exception as again:
-                if failure_of(again) is not Failure.LOST:
-                    raise
-                since = self._wait_for_server(since, again)
-
-    def _wait_for_server(self, since: float | None, error: Exception) -> float:
-        """Sleep a moment; since when it is gone. Raises `Unavailable` after `SERVER_BACK_S`."""
-        now = time.monotonic()
-        since = now if since is None else since
-        if now - since > SERVER_BACK_S:
-            raise Unavailable("database", "数据库暂时不可用", reason(error)) from error
-        time.sleep(self._jitter.uniform(0.02, min(0.5, 0.05 + (now - since) / 4)))
-        return since
-
-    def _forget_marks(self) -> None:
-        if time.monotonic() - self._marks_forgotten > rounds.KEEP_MARKS_MS / 2_000:
-            self._marks_forgotten = time.monotonic()
-            with contextlib.suppress(DBAPIError):  # next time, then; this commit is done
-                rounds.forget_marks(self._engine)
-
-    def _folded(self, connection: Connection, commands: Sequence[Any]) -> rounds.Folded:
+    def _folded(self, connection: Connection, commands: Sequence[Any]) -> Folded:
         ws = self._working_set(connection)
         self._prefetch(ws, commands)
         return ws, [self._fold(ws, command) for command in commands]
@@ -249,6 +181,7 @@ class CommitCore:
             policy=self._policy,
             carrier=self._carriers(self._master),
             track_token=self._track_token,
+            shelves=self._kept_stock.open(connection) if self._rounds is None else None,
         )
         ws.replay_goals = self._replay_goals
         ws.routing = self._routing_for(connection, self._master, int(meta.get(META_KEY, "0")))
@@ -441,11 +374,6 @@ def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_exception(result)
         else:
             future.set_result(result)
-
-
-def _union(chosen: Chosen, more: Chosen) -> None:
-    for table, keys in more.items():
-        chosen.setdefault(table, set()).update(keys)
 
 
 def _outcome(error: Exception) -> Exception:

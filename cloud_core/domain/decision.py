@@ -9,9 +9,9 @@ This module must not know rows, SQL or the working set.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cloud_core.domain.decision_record import write_record
@@ -35,8 +35,7 @@ SHORT_MAX = 5
 """SKUs that a record names as lacking in one warehouse."""
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(Struct, gc=False):
     """A site that may be the one; `lost` is the rank by which it was not."""
 
     at: int
@@ -47,8 +46,7 @@ class _Look:
     lost: str = ""
 
 
-@dataclass(slots=True)
-class _Case:
+class _Case(Struct, gc=False):
     """One request with everything that is asked of it again and again."""
 
     request: Request
@@ -214,7 +212,7 @@ def _sole_holder(case: _Case, whys: list[str]) -> list[_Look]:
 def _rank(case: _Case, open_to: list[_Look]) -> list[_Look]:
     """Best first; after a cut-off only who is still in time counts, unless nobody is."""
     order, prefer = case.table.rules.ranking.order, case.effects.prefer
-    places = [RANKS.index(name) for name in order]
+    places = None if order == RANKS else [RANKS.index(name) for name in order]
     others = len(prefer)
     for look in open_to:
         quote, info, cut_off = look.quote, look.site.info, look.site.cut_off
@@ -226,7 +224,8 @@ def _rank(case: _Case, open_to: list[_Look]) -> list[_Look]:
             info.priority,
         )
         late = 0 <= cut_off <= case.minute and _leaves(case, look.site) > case.request.ship_by_ms
-        look.key = (late, *[values[at] for at in places], info.id)
+        ranks = values if places is None else [values[at] for at in places]
+        look.key = (late, *ranks, info.id)
     ranked = sorted(open_to, key=_key_of)
     best = ranked[0].key
     if best[0]:

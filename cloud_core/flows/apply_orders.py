@@ -7,8 +7,7 @@ the trail, not applied (P7). The same order by webhook and by file is one order:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
@@ -33,8 +32,7 @@ _STOPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True, gc=False):
     """Who says it and from which address, for the trail (004.30)."""
 
     actor: str

@@ -45,6 +45,7 @@ from cloud_core.domain.rows import (
 )
 from cloud_core.ports import Carrier
 from cloud_core.store.hold_rows import hold_lines
+from cloud_core.store.kept_stock import Shelves, shelves_of
 from cloud_core.store.loading import SqlFetch
 from cloud_core.store.row_map import MISSING, Rows, Undo, WatchedRows
 
@@ -67,6 +68,7 @@ class WorkingSet:
         policy: Policy,
         carrier: Callable[[str], Carrier],
         track_token: Callable[[], str],
+        shelves: Shelves | None = None,
     ) -> None:
         undo: Undo = []
         self._undo = undo
@@ -110,6 +112,7 @@ class WorkingSet:
         self.gifts: Rows[Gift] = Rows(attrgetter("id"), fetch.gift, undo)
         self.returns: Rows[Return] = Rows(attrgetter("id"), fetch.ticket, undo)
         self._begin_notes()
+        self._shelves: Shelves = {} if shelves is None else shelves
 
     def _begin_notes(self) -> None:
         """What stands beside the rows: facts to append, numbers drawn, look-ups made once."""
@@ -117,7 +120,7 @@ class WorkingSet:
         self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
-        self._stock_loaded: set[str] = set()
+        self._moved: set[str] = set()
         self.took: set[tuple[str, str]] = set()
         self.appended: list[Any] = []
         self.processed_raw: list[int] = []
@@ -234,25 +237,25 @@ class WorkingSet:
 
     def stock_for(self, skus: Iterable[str]) -> None:
         """Make sure that every warehouse's row of these SKUs is in memory."""
-        missing = [s for s in skus if s not in self._stock_loaded]
+        missing = [s for s in skus if s not in self._shelves]
         if missing:
-            for row in self.fetch.stock_of(missing):
-                self.stock.loaded((row.warehouse, row.sku), row)
-            self._stock_loaded.update(missing)
+            self._shelves.update(shelves_of(missing, self.fetch.stock_of(missing)))
 
     def available_of(self, sku: str) -> dict[str, int]:
         """Units of `sku` that each warehouse may still promise. Not to be changed."""
         units = self._units.get(sku)
         if units is None:
             self.stock_for((sku,))
-            units = self._units[sku] = {
-                warehouse: row.available
-                for warehouse in self.master.warehouses
-                if (row := self.stock_at(warehouse, sku)) is not None
-            }
+            units = self._units[sku] = dict(self._shelves[sku].units)
+            if sku in self._moved:
+                for warehouse in self.master.warehouses:
+                    row = self.stock_at(warehouse, sku)
+                    if row is not None:
+                        units[warehouse] = row.available
         return units
 
     def _note_units(self, row: Stock) -> None:
+        self._moved.add(row.sku)
         units = self._units.get(row.sku)
         if units is not None:
             units[row.warehouse] = row.available
@@ -267,8 +270,9 @@ class WorkingSet:
         key = (warehouse, sku)
         row = self.stock.peek(key)
         if row is None:
-            if sku in self._stock_loaded:
-                self.stock.loaded(key, None)
+            shelf = self._shelves.get(sku)
+            if shelf is not None:
+                self.stock.loaded(key, shelf.rows.get(warehouse))
             row = self.stock.get(key)
         return row
 

@@ -216,7 +216,7 @@ def test_a_server_that_restarts_in_the_middle_costs_time_and_nothing_else(tmp_pa
 
 
 def test_a_server_that_stays_away_is_said_to_be_away(bench: CoreBench, monkeypatch: Any) -> None:
-    monkeypatch.setattr("cloud_core.committer.SERVER_BACK_S", 0.3)
+    monkeypatch.setattr("cloud_core.store.rounds.SERVER_BACK_S", 0.3)
     core = bench.another_core(bench.engine)
     core._engine = core._engine.execution_options()
     nowhere = bench.engine.url.set(query={"host": "/nowhere"})
