@@ -35,3 +35,19 @@ def test_a_count_of_unknown_goods_is_named_and_its_neighbours_go_through(core: C
     assert core.stock("HZ01", "A") == (4, 0, 0)
     assert core.one("SELECT code, field FROM quarantine") == ("sku_unknown", "counts.sku")
     assert core.one("SELECT count(*) FROM stock WHERE sku = 'NOBODYS'") == 0
+
+
+@pytest.mark.parametrize("shelf", [-1, 10**12, 2.5, "3", None], ids=str)
+def test_an_impossible_count_is_named_and_its_neighbours_go_through(
+    core: CoreBench, shelf: object
+) -> None:
+    agent = core.agents["hz-a"]
+    good = agent.event("stock.counted", e.StockCounted([e.Count("A", 4)]), core.clock.ms)
+    bad = agent.event("stock.counted", {"counts": [{"sku": "A", "shelf": shelf}]}, core.clock.ms)
+    last = agent.event("stock.counted", e.StockCounted([e.Count("B", 5)]), core.clock.ms)
+    core.do(agent.batch([good, bad, last]))
+    assert core.stock("HZ01", "A") == (4, 0, 0)
+    assert core.stock("HZ01", "B") == (5, 0, 0)
+    assert core.one("SELECT code, field FROM quarantine") == (
+        "field_invalid", "counts[0].shelf",
+    )  # fmt: skip

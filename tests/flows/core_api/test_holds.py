@@ -117,6 +117,7 @@ async def test_too_late_is_said_clearly(core: HttpCore) -> None:
     core.clock.advance(10)
     late = await confirm(core, name, "c")
     assert (late.status_code, late.json()["code"]) == (409, "hold_expired")
+    assert late.json()["field"] == "id"
     assert (await confirm(core, name, "c")).content == late.content
     gone = await core.client.delete(f"/v1/holds/{name}", headers=core.key("holds"))
     assert (gone.status_code, gone.json()["state"]) == (200, "expired")
@@ -130,6 +131,10 @@ async def test_giving_up_twice_is_once_and_a_paid_one_stays(core: HttpCore) -> N
         assert (answer.status_code, answer.json()["state"]) == (200, "released")
     kept = await core.client.delete(f"/v1/holds/{paid}", headers=core.key("holds"))
     assert (kept.status_code, kept.json()["code"]) == (409, "hold_confirmed")
+    assert kept.json()["field"] == "id"
+    again = await confirm(core, one, "c2")
+    assert (again.status_code, again.json()["code"]) == (409, "hold_released")
+    assert again.json()["field"] == "id"
     where = f"/v1/holds/{paid}?confirmed=true"
     assert (await core.client.delete(where, headers=core.key("holds"))).status_code == 403
     freed = await core.client.delete(where, headers=core.key("admin"))
@@ -137,6 +142,7 @@ async def test_giving_up_twice_is_once_and_a_paid_one_stays(core: HttpCore) -> N
     assert "hold.release_confirmed" in [row["action"] for row in core.rows(t.audit)]
     nobody = await core.client.delete("/v1/holds/H0000000000000", headers=core.key("holds"))
     assert (nobody.status_code, nobody.json()["code"]) == (404, "hold_unknown")
+    assert nobody.json()["field"] == "id"
     odd = await core.client.delete("/v1/holds/DB1-1@2", headers=core.key("holds"))
     assert odd.status_code == 422
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cloud_core.store import schema as t
 from tests.support.http_core import HttpCore
 
@@ -66,6 +68,28 @@ async def test_references_must_exist(core: HttpCore) -> None:
     ):  # fmt: skip
         report = await send(core, kind, [row])
         assert [p["code"] for p in report["problems"]] == [code], (kind, report)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "field"),
+    [
+        ({"warehouse": "NOPE"}, "warehouse_unknown", "warehouse"),
+        ({"sku": "NOPE"}, "sku_unknown", "sku"),
+        ({"quantity": -1}, "number_range", "quantity"),
+        ({"quantity": 10**9}, "number_range", "quantity"),
+        ({"quantity": 10**30}, "number_broken", "quantity"),
+        ({"quantity": "many"}, "number_broken", "quantity"),
+        ({"safety": -1}, "number_range", "safety"),
+    ],
+)
+async def test_an_impossible_count_names_its_field_and_the_next_row_goes_through(
+    core: HttpCore, changed: dict[str, object], code: str, field: str
+) -> None:
+    good = {"warehouse": "HZ", "sku": "SKU-001", "quantity": 40}
+    report = await send(core, "stock", [{**good, **changed}, {**good, "sku": "SKU-002"}])
+    found = [(row["position"], row["code"], row["field"]) for row in report["problems"]]  # type: ignore[attr-defined]
+    assert found == [(0, code, field)]
+    assert [row["shelf"] for row in core.rows(t.stock)] == [100_000, 40]
 
 
 async def test_stock_counts_are_movements_and_repeat_without_effect(core: HttpCore) -> None:

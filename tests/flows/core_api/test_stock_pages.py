@@ -55,6 +55,7 @@ async def test_several_at_once_and_what_nobody_knows(core: HttpCore) -> None:
         assert (refused.status_code, refused.json()["code"]) == (422, code)
     lost = await core.client.get("/v1/stock/NOPE", headers=core.key("stock"))
     assert (lost.status_code, lost.json()["code"]) == (404, "stock_unknown")
+    assert lost.json()["field"] == "sku"
 
 
 class Ear:
