@@ -54,8 +54,7 @@ class PrintWorker:
         epoch = live.floor.position.epoch
         if live.leaving:
             return False
-        whole = live.floor.read(lambda db: print_label.may_print(db, epoch))
-        placed = live.floor.read(lambda db: print_label.next_for(db, self._name, whole=whole))
+        placed = live.floor.read(lambda db: print_label.next_now(db, self._name, epoch))
         if placed is None:
             return False
         key = placed.job.key

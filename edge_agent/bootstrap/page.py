@@ -44,10 +44,17 @@ async def show_page(settings: Settings, agent: Agent) -> None:
         shown = pages.HandheldDoor(codes, door) if door else None
         return pages.build(agent, settings.page_names, settings.zone_minutes, shown)
 
+    await asyncio.to_thread(_prepare_pages)
     async with asyncio.TaskGroup() as group:
         group.create_task(open_page(settings, build, agent.board.close))
         if door:
             group.create_task(_show_handhelds(settings, agent, codes))
+
+
+def _prepare_pages() -> None:
+    from edge_agent.pages import assets
+
+    assets.prepare("status.html.j2")
 
 
 async def _show_handhelds(settings: Settings, agent: Agent, codes: Any) -> None:

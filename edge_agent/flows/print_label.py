@@ -119,6 +119,14 @@ def next_for(db: Connection, printer: str, *, whole: bool = True) -> Placed | No
     return jobs.next_queued(db, printer, () if whole else sorted(ONE_TIME))
 
 
+def next_now(db: Connection, printer: str, current_epoch: str) -> Placed | None:
+    """The same, of what may go now; asked after each scan, so the usual "nothing" is one look."""
+    placed = next_for(db, printer)
+    if placed is None or may_print(db, current_epoch):
+        return placed
+    return next_for(db, printer, whole=False)
+
+
 def begin(
     tx: Tx,
     key: PrintKey,

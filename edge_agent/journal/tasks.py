@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from edge_agent.domain.task import Line, PackStart, Task, TaskState
 from edge_agent.ports import Connection
 from protocols.messages import Token
@@ -15,6 +17,7 @@ _COLUMNS = """shipment, token_epoch, token_n, order_id, channel, native_id, wayb
     changed_ms, notice_code, gift, stop_reason, stop_text, pack_boot, pack_wall_ms,
     pack_mono_ms"""
 _KEY = "shipment=? AND token_epoch=? AND token_n=?"
+_barcodes = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def get(db: Connection, shipment: str, token: Token) -> Task | None:
@@ -252,7 +255,7 @@ def _task(db: Connection, row: tuple[Any, ...]) -> Task:
                 sku,
                 quantity,
                 name,
-                tuple(json.loads(barcodes)),
+                _barcodes(barcodes),
                 location,
                 picked,
                 verified,

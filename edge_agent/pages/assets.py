@@ -62,4 +62,10 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # they come with the program and change with it alone
     )
+
+
+def prepare(name: str) -> None:
+    """Compile a template before it is asked for: on a Pi that takes longer than a tone may wait."""
+    environment().get_template(name)
