@@ -47,7 +47,8 @@ def ask(
     now = warehouses_now(ws)
     if only:
         now = {only[0]: replace(now[only[0]], agent=only[1])} if only[0] in now else {}
-    if kept in now and counts(ws.holds.stored(kept_hold)):  # its own place is not taken twice
+    own_place = counts(ws.holds.stored(kept_hold), ws.shipments.stored(shipment.id))
+    if kept in now and own_place:  # which is not taken twice
         own = now[kept]
         now = {**now, kept: replace(own, used_today=max(0, own.used_today - 1))}
     world = World(ws.now_ms, now, _available(ws, basket))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloud_core.domain.hours import midnight_ms
-from cloud_core.domain.rows import Hold
+from cloud_core.domain.rows import Hold, Shipment
 from cloud_core.store.working_set import WorkingSet
 
 _GIVEN = ("held", "shipped")
@@ -20,8 +20,7 @@ class Place:
     """A warehouse with a capacity that this commit gives work to; how much it may have been given
     since `since_ms` when the commit has written.
 
-    `at_most` is its capacity, or what the fold knew where that is more: a person made it smaller,
-    or goods are set aside for shipments that wait.
+    `at_most` is its capacity, or what the fold knew where that is more: a person made it smaller.
     """
 
     warehouse: str
@@ -29,9 +28,13 @@ class Place:
     at_most: int
 
 
-def counts(hold: Hold | None) -> bool:
-    """Whether a hold is work given to its warehouse on the day of the hold."""
-    return hold is not None and hold.kind == "shipment" and hold.state in _GIVEN
+def counts(hold: Hold | None, shipment: Shipment | None) -> bool:
+    """Whether a hold is work given to its warehouse on the day of the hold.
+
+    Goods that are kept for a shipment that waits are none.
+    """
+    kept = hold is not None and hold.kind == "shipment" and hold.state in _GIVEN
+    return kept and shipment is not None and not shipment.parked
 
 
 def given_here(ws: WorkingSet, since_ms: int) -> dict[str, int]:
@@ -39,8 +42,12 @@ def given_here(ws: WorkingSet, since_ms: int) -> dict[str, int]:
     given: dict[str, int] = {}
     new, changed = ws.holds.pairs()
     for old, now in [*((None, hold) for hold in new), *changed]:
-        for hold, sign in ((old, -1), (now, 1)):
-            if hold is not None and counts(hold) and hold.created_ms >= since_ms:
+        name = now.shipment_id
+        if now.kind != "shipment":
+            continue
+        sides = ((old, ws.shipments.stored(name), -1), (now, ws.shipments.get(name), 1))
+        for hold, shipment, sign in sides:
+            if hold is not None and counts(hold, shipment) and hold.created_ms >= since_ms:
                 given[hold.warehouse] = given.get(hold.warehouse, 0) + sign
     return given
 

@@ -105,7 +105,11 @@ class GuardedWriter:
     def check_places(self, places: Sequence[Place]) -> None:
         """What each was given today, by others meanwhile and by this commit, is not too much."""
         c = t.hold.c
-        given = "hold.warehouse = d.a0 AND hold.created_ms >= d.a1 AND " + t.HOLD_GIVEN
+        waits = "(SELECT id FROM shipment WHERE parked <> '')"
+        given = (
+            "hold.warehouse = d.a0 AND hold.created_ms >= d.a1 AND " + t.HOLD_GIVEN
+            + " AND hold.shipment_id NOT IN " + waits
+        )  # fmt: skip
         self._arrays(
             f"SELECT 1 FROM {{}} WHERE (SELECT count(*) FROM hold WHERE {given}) <= d.a2",  # noqa: S608
             (c.warehouse, c.created_ms, c.created_ms),

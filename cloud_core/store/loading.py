@@ -96,9 +96,13 @@ class SqlFetch(DueFetch):
         return self._many(_AGENT, r.AgentState)
 
     def given_since(self, since_ms: int) -> dict[str, int]:
-        """Shipments by the warehouse that got them since then and keeps or has sent them."""
-        c = t.hold.c
-        given = text(t.HOLD_GIVEN), c.created_ms >= since_ms
+        """Shipments by the warehouse that got them since then and keeps or has sent them.
+
+        Goods that are kept for a shipment that waits are not work given.
+        """
+        c, s = t.hold.c, t.shipment.c
+        waits = select(s.id).where(s.parked != "")
+        given = text(t.HOLD_GIVEN), c.created_ms >= since_ms, c.shipment_id.not_in(waits)
         wanted = select(c.warehouse, func.count()).where(*given).group_by(c.warehouse)
         return {row[0]: row[1] for row in self.connection.execute(wanted)}
 

@@ -93,6 +93,25 @@ def test_a_full_warehouse_passes_on_and_takes_again_on_the_next_day(bench: CoreB
     assert shipment(bench, "3")["warehouse"] == "HZ01"
 
 
+def test_goods_kept_for_those_who_wait_take_no_place_of_the_day(bench: CoreBench) -> None:
+    """Nobody could take anything for a while; then the warehouse sends what its day still holds."""
+    bench.clock.ms = 1_767_240_000_000  # noon in China
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(t.warehouse.update().values(capacity_per_day=2))
+        con.execute(t.warehouse.update().where(t.warehouse.c.id == "SZ01").values(enabled=0))
+    bench.core._master = None
+    for native in "12345":  # each new order keeps goods for those before it
+        bench.shop(native)
+    assert {shipment(bench, n)["parked"] for n in "12345"} == {"unreachable"}
+    assert bench.one("SELECT count(*) FROM hold WHERE warehouse = 'HZ01'") == 4
+    bench.heartbeat("hz-a")
+    bench.do(c.Sweep(parked=True))
+    assert [shipment(bench, n)["parked"] for n in "12345"] == ["", "", *["capacity"] * 3]
+    bench.shop("1", "cancelled", version=2)
+    bench.do(c.Sweep(parked=True))
+    assert [shipment(bench, n)["warehouse"] for n in "2345"] == ["HZ01", "HZ01", "", ""]
+
+
 def test_a_refused_offer_never_comes_back_to_the_same_full_house(bench: CoreBench) -> None:
     """The warehouse that keeps the goods is not shut out by its own place in the day's plan."""
     with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
