@@ -42,6 +42,8 @@ MEMORY_SCANS = 5_000
 STARTS = 2
 ANSWER_S = 10.0
 PAGE_S = 3.0
+AS_INSTALLED = {"MALLOC_ARENA_MAX": "2"}
+"""What `systemd/packline-edge.service` gives the agent beside its settings."""
 DURABILITY = "agent: journal SQLite WAL, synchronous=FULL; answer after COMMIT"
 
 
@@ -65,7 +67,8 @@ def measure(folder: Path, quick: bool) -> Sequence[Figure]:
     scans = shipments * SCANS_A_SHIPMENT
     what = f"{shipments} labels of 100×150 mm a run, none cached; core and broker beside it"
     after = f"{scans:,} scans a run, one at a time"
-    memory = f"all processes, smaps_rollup, after {scans:,} scans, page, scanner, printer"
+    memory = (f"all processes, smaps_rollup, after {scans:,} scans, page, scanner, printer; "
+              "environment of the unit")  # fmt: skip
     start = f"process start to the first ok answer, journal of {scans:,} scans"
     rows: list[tuple[str, str, list[float], float | None, str]] = [
         ("scan to first byte at the printer, p50", "ms",
@@ -173,7 +176,7 @@ class RunningAgent:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.station_agent", str(config), str(writing)],
                 stdout=file, stderr=file, stdin=subprocess.DEVNULL, pass_fds=[writing],
-                env={**os.environ, **environment},
+                env={**os.environ, **AS_INSTALLED, **environment},
             )  # fmt: skip
         os.close(writing)
         self._over = threading.Event()
