@@ -167,8 +167,8 @@ def covered(ws: WorkingSet) -> list[tuple[str, str, str, int]]:
     return [
         (hold_id, warehouse, sku, quantity)
         for hold_id, lines in ws.hold_lines.items()
-        for warehouse, sku, quantity in lines
         if ws.holds.get(hold_id) is not None
+        for warehouse, sku, quantity in lines
     ]
 
 

@@ -7,6 +7,7 @@ writer's: `PlainWriter` on SQLite, `GuardedWriter` on PostgreSQL. No statement r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -74,9 +75,9 @@ def _save(out: PlainWriter | GuardedWriter, ws: WorkingSet) -> None:
     out.rows(b.breaker, r.Breaker, ws.breakers, key=lambda row: row.warehouse)
     out.rows(b.notice_outbox, r.Notice, ws.notices)
     out.rows(t.outbox, r.OutboxRow, ws.outbox)
-    by_kind: dict[type[Any], list[Any]] = {}
+    by_kind: defaultdict[type[Any], list[Any]] = defaultdict(list)
     for row in ws.appended:
-        by_kind.setdefault(type(row), []).append(row)
+        by_kind[type(row)].append(row)
     for kind, table in _APPENDED.items():
         out.append(table, kind, by_kind.get(kind, ()))
     out.set_by_id(t.raw_message, "processed_ms", ws.now_ms, ws.processed_raw)
