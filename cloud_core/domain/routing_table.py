@@ -21,8 +21,8 @@ from cloud_core.domain.service_area import ServiceMap, prefixes_of
 
 LANES_MAX = 50_000
 """Remembered lanes (warehouse, place, rules); a full memory is emptied."""
-QUOTES_MAX = 10_000
-"""Remembered (place, weight, rules), each with a quote a site; a full memory is emptied."""
+QUOTES_MAX = 400_000
+"""Remembered quotes, one a site for each (place, weight, rules); a full memory is emptied."""
 UNPRICED = 10**12
 """Stands for an unknown price when candidates are ranked: after every known one."""
 
@@ -99,7 +99,7 @@ class RoutingTable:
         key = (place, weight, effects.carriage)
         found = self._quotes.get(key)
         if found is None:
-            if len(self._quotes) >= QUOTES_MAX:
+            if len(self._quotes) * len(self.sites) >= QUOTES_MAX:
                 self._quotes.clear()
             lanes = [self._lane(at, place, effects) for at in range(len(self.sites))]
             found = self._quotes[key] = tuple([self._price(lane, weight) for lane in lanes])
