@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from protocols.errors import Unavailable
@@ -71,7 +71,11 @@ def open_engine(url: str) -> Engine:
     """An engine on `url`; the file's folder must exist. Raises nothing until first used."""
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(_with_driver(url), pool_pre_ping=True, connect_args=dict(_ALIVE))
-    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000})
+    return _open_sqlite(make_url(url))
+
+
+def _open_sqlite(url: URL, **pool: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000}, **pool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -109,11 +113,17 @@ _COMMIT_OPTIONS = (
 def committing(engine: Engine) -> Engine:
     """An engine for the write queue beside `engine`; closed when that is disposed of.
 
-    On PostgreSQL it has a connection of its own, whose plans are those of commits and which is not
-    tried before each use: a commit whose connection broke is tried again anyway.
+    It has a connection of its own: a pool hands its connections out in turn, and what is kept
+    between commits (`kept_stock`) counts for one of them. On PostgreSQL its plans are those of
+    commits, and it is not tried before each use: a commit whose connection broke is tried again
+    anyway.
     """
     if engine.dialect.name == "sqlite":
-        return writer(engine)
+        if not engine.url.database:  # in memory: another connection is another database
+            return writer(engine)
+        own = _open_sqlite(engine.url, pool_size=1)
+        event.listen(engine, "engine_disposed", lambda _engine: own.dispose())
+        return writer(own)
     own = create_engine(
         engine.url, pool_size=1, connect_args={"options": _COMMIT_OPTIONS, **_ALIVE}
     )

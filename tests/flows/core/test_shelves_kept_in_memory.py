@@ -10,6 +10,8 @@ from sqlalchemy import create_engine
 
 from cloud_core.domain import commands as c
 from cloud_core.store import kept_stock
+from cloud_core.store.engine import reading
+from cloud_core.store.loading import SqlFetch
 from tests.support.core import CoreBench
 
 EMPTY_HZ = "UPDATE stock SET shelf = 0, held = 0 WHERE warehouse = 'HZ01'"
@@ -44,6 +46,28 @@ def test_what_is_written_beside_the_queue_counts_for_the_next_order(core: CoreBe
         con.exec_driver_sql(EMPTY_HZ)
     core.shop("2")
     assert owner(core, "2") == "SZ01"
+
+
+def test_who_reads_beside_the_queue_does_not_empty_the_memory(
+    core: CoreBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if core.engine.dialect.name != "sqlite":
+        pytest.skip("beside other writers nothing is kept")
+    with reading(core.engine) as one, reading(core.engine) as two:  # the pool has more than one now
+        one.exec_driver_sql("SELECT 1")
+        two.exec_driver_sql("SELECT 1")
+    asked: list[list[str]] = []
+    stock_of = SqlFetch.stock_of
+
+    def noted(fetch: SqlFetch, skus: list[str]) -> Any:
+        asked.append(skus)
+        return stock_of(fetch, skus)
+
+    monkeypatch.setattr(SqlFetch, "stock_of", noted)
+    for native in ("2", "3", "4"):
+        core.shop(native)
+        assert owner(core, native) == "HZ01"
+    assert asked == []
 
 
 def test_a_commit_that_failed_leaves_nothing_behind(
