@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -407,6 +408,26 @@ def test_a_reader_that_hangs_is_seen_by_the_watchdog(
     until(lambda: desk.reader.stuck_ms() == 0)
     desk.reader.stop()
     assert desk.reader.stuck_ms() == 0, "stopped on purpose"
+
+
+def test_a_look_that_outlives_the_reader_gives_its_device_back(bus: Bus) -> None:
+    held, devices = threading.Event(), []
+
+    def slow(node: str) -> RecordDevice:
+        devices.append(bus.open(node))
+        held.wait()  # a hub that does not come back within the time `stop` waits
+        return devices[0]
+
+    desk = Desk(bus, {bus.plug("1"): HidRules()})
+    desk.reader.lookout.world = replace(desk.reader.lookout.world, open=slow)
+    desk.reader.start()
+    until(lambda: len(devices) == 1)
+    desk.reader.stop()
+    assert desk.reader.lookout.running
+    held.set()
+    until(lambda: not desk.reader.lookout.running)
+    with pytest.raises(OSError, match="Bad file descriptor"):  # else the next start finds it busy
+        os.fstat(devices[0].fileno())
 
 
 def test_the_beat_goes_on_and_a_fault_of_ours_is_told(bus: Bus) -> None:

@@ -185,6 +185,10 @@ class Lookout:
         self._since_ms = self.world.clock_ms()
         seen = self._look()
         self._since_ms = 0
+        if self._stopping.is_set():  # a look that outlived the reader: nobody takes these over
+            for opened in seen.opened:
+                opened.device.close()
+            return
         self._taken.clear()
         self._give(seen)
         # Before it is taken, `holding` is old: a device would be opened twice, and found busy.
