@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -215,17 +214,18 @@ async def test_a_stored_message_that_trips_us_again_and_again_is_put_aside(
     core.add_channel()
     core.fill()
     prepare = core.wired.core._prepare
-    first = itertools.count()
+    seen: list[int] = []
 
     def tripping(raw_id: int, message: Any) -> Any:
-        return trip(next(first)) if raw_id == 1 else prepare(raw_id, message)
+        seen.append(raw_id)
+        return trip() if raw_id == seen[0] else prepare(raw_id, message)
 
     core.wired.core._prepare = tripping
     async with core.started():
         await core.push(events(order_event("bad")))
         await core.push(events(order_event("good")))
         await until(lambda: [o for o in core.rows(t.orders) if o["native_id"] == "good"])
-        await until(lambda: [q for q in core.rows(t.quarantine) if q["ref"] == "raw:1"])
+        await until(lambda: [q for q in core.rows(t.quarantine) if q["ref"] == f"raw:{seen[0]}"])
         await until(lambda: all(row["processed_ms"] for row in core.rows(t.raw_message)))
 
 
