@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
 
 from edge_agent.ports import Connection
 
@@ -18,16 +19,23 @@ _NOT_GOT = re.compile(r"unable to get the page\. error code=(\d+)")
 
 def is_broken(error: BaseException) -> bool:
     """Whether this says that a file's content is broken."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(is_broken(one) for one in error.exceptions)
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+    return any(code & 0xFF in _BROKEN for code in _codes(error))
 
 
 def is_read_error(error: BaseException) -> bool:
     """Whether the medium did not give what was asked for; it may give it the next time."""
-    if isinstance(error, BaseExceptionGroup):
-        return any(is_read_error(one) for one in error.exceptions)
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+    return any(code & 0xFF == sqlite3.SQLITE_IOERR for code in _codes(error))
+
+
+def _codes(error: BaseException) -> Iterator[int]:
+    """What SQLite said: the error itself, each of a group, and what it was raised from."""
+    if isinstance(error, sqlite3.Error):
+        yield getattr(error, "sqlite_errorcode", 0)
+    elif isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _codes(one)
+    elif error.__cause__ is not None:
+        yield from _codes(error.__cause__)
 
 
 def is_whole(db: Connection, *, every_page: bool) -> bool:

@@ -168,20 +168,21 @@ def test_a_file_that_cannot_be_looked_at_is_not_called_broken(tmp_path: Path) ->
     core.close()
 
 
+@pytest.mark.parametrize("table", ["print_job", "meta", "row"])  # the last two: as it is opened
 async def test_a_large_file_found_broken_while_it_is_used_is_salvaged_at_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     monkeypatch.setattr(journals, "CHECKED_BYTES_MAX", 0)
     settings, path = written(tmp_path, 8)
     with contextlib.closing(sqlite3.connect(path)) as db:
-        names = "name='print_job_state' OR tbl_name='print_job'"
+        names = f"tbl_name='{table}'"
         pages = db.execute(f"SELECT rootpage FROM sqlite_master WHERE {names}").fetchall()
     with path.open("r+b") as file:
         for (page,) in pages:
             file.seek((page - 1) * 4096)
             file.write(b"\xff" * 4096)
     settings = msgspec.structs.replace(settings, page_enabled=False)
-    with pytest.raises((ExceptionGroup, sqlite3.DatabaseError)):
+    with pytest.raises((ExceptionGroup, sqlite3.DatabaseError, Unavailable)):
         await asyncio.wait_for(bootstrap.serve(settings), 20)
     assert (tmp_path / bootstrap.SUSPECT).exists()
     core = bootstrap.open_core(settings, "floor", NOW)
