@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -40,6 +41,7 @@ from protocols.errors import Rejected
 router = APIRouter()
 
 BODY_BYTES_MAX = 2_000_000
+_NAMED = re.compile(r"field `([^`]+)`")
 HoldId = Annotated[
     str,
     Path(
@@ -155,8 +157,11 @@ def _read(raw: bytes) -> tuple[list[_Hold], bool]:
         body = msgspec.json.decode(raw, type=_Body)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
+        named = _NAMED.search(text)
+        at = ".".join(part for part in (path.strip("`."), named[1] if named else "") if part)
+        why = "多余" if "unknown" in text else "缺失" if "missing" in text else "类型不正确"
         raise Rejected(
-            "field_type", "字段缺失、多余或类型不正确", text, field=path.strip("`.") or "body"
+            "field_type", f"字段 {at or 'body'} {why}", text, field=at or "body"
         ) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected(
@@ -190,6 +195,8 @@ def _wanted(doors: Doors, basket: _Hold, prefix: str) -> WantedHold:
                 "text_too_long", f"最多 {REF_CHARS_MAX} 个可见字符",
                 f"at most {REF_CHARS_MAX} printable characters", field=f"{prefix}{name}",
             )  # fmt: skip
+    if basket.channel:
+        doors.channels.check_known(basket.channel, f"{prefix}channel")
     return WantedHold(
         doors.ledger.new_hold_id(), lines, basket.ttl_s, basket.channel, basket.order_ref, prefix
     )

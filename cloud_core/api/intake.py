@@ -64,7 +64,7 @@ async def push_events(
     _count(doors, channel, parsed, len(problems), stored)
     if not dialect.reports:
         return Response(dialect.reply_ok(), 200, media_type="application/json")
-    return _report(stored, len(parsed.events) - len(reused), problems)
+    return _report(stored, len(parsed.events) - len(reused), problems, ignored=_ignored(parsed))
 
 
 @router.post(
@@ -182,9 +182,18 @@ async def _store(doors: Doors, command: StoreRaw, parsed: Parsed) -> StoredRaw:
     return stored
 
 
+def _ignored(parsed: Parsed) -> list[dict[str, Any]]:
+    """The fields nobody here knows, by order: what a shop misspells is not dropped unsaid."""
+    return [
+        {"native_id": event.native_id, "fields": list(event.ignored)}
+        for event in parsed.events if event.ignored
+    ]  # fmt: skip
+
+
 def _report(
-    stored: StoredRaw, accepted: int, problems: Sequence[RowProblem], *, dry_run: bool = False
-) -> Response:
+    stored: StoredRaw, accepted: int, problems: Sequence[RowProblem], *, dry_run: bool = False,
+    ignored: Sequence[dict[str, Any]] = (),
+) -> Response:  # fmt: skip
     rows = problem_rows(problems)
     if problems and not accepted:
         only = {row.code for row in problems}
@@ -199,6 +208,7 @@ def _report(
         "accepted": accepted,
         "refused": len(problems),
         "problems": rows,
+        "ignored": ignored,
     }
     status = 200 if stored.duplicate or dry_run else 202
     return Response(msgspec.json.encode(body), status, media_type="application/json")

@@ -119,7 +119,7 @@ HOLDS_POST: dict[str, Any] = {
         answers(
             201, HoldBody, _HOLD, "已预占。Held.", *_ASKING, *_KEYED, "stock_short",
             "sku_unknown", "quantity_range", "sku_duplicate", "ttl_range", "json_broken",
-            "holds_too_many", "body_too_large",
+            "holds_too_many", "body_too_large", "channel_unknown",
         ),
         {200: {
             "model": HoldReport, "description": "多个预占的逐个结果。A result for each of many.",

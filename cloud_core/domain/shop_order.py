@@ -104,6 +104,8 @@ class ShopEvent:
     refund_id: str = ""
     hold: str = ""
     """The checkout hold that the order was sold from, "" if none."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the message that the dialect does not know, as paths: told, never a refusal."""
 
 
 def fingerprint(event: ShopEvent) -> str:

@@ -6,7 +6,7 @@ Pure; must not know pages or SQL.
 
 from __future__ import annotations
 
-from cloud_core.domain.decision_record import PARKED_ZH
+from cloud_core.domain.decision_record import PARKED_ZH, REJECT_ZH
 from protocols.vocabulary import EVENT_ZH, STATE_ZH
 
 STOP_ZH = {
@@ -26,7 +26,9 @@ ALARM_ZH = {
     "card_doubled": "存储卡重复使用",
     "change_unconfirmed": "变更未确认",
     "command_refused": "指令被拒",
+    "fields_ignored": "订单有未知字段",
     "hold_orphan": "预占无订单",
+    "hold_unclaimed": "订单所写预占不可用",
     "incident": "异常事故",
     "intercept": "需要拦截",
     "label_unknown": "面单结果未知",
@@ -133,4 +135,7 @@ def _word(fate: str, word: str) -> str:
         return parked_zh(word)
     if fate == "incident":
         return incident_zh(word)
+    first, colon, reason = word.partition(":")
+    if colon:  # a refusal with the agent's reason
+        return f"{_WORD_ZH.get(first, first)}（{REJECT_ZH.get(reason, reason)}）"
     return _WORD_ZH.get(word) or EVENT_ZH.get(word) or STATE_ZH.get(word, word)

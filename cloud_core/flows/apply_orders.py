@@ -21,6 +21,7 @@ from cloud_core.flows.gifts import add_gift
 from cloud_core.flows.outside import ask_first
 from cloud_core.flows.own import own, settle_order
 from cloud_core.flows.readdress import readdress
+from cloud_core.flows.reserve import basket_by_ref, prefetch_baskets
 from cloud_core.flows.stop import stop
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
@@ -70,6 +71,8 @@ def prefetch(ws: WorkingSet, commands: list[ApplyShopEvents]) -> None:
         ws.lines.loaded(order_id, tuple(lines[order_id]) if order_id in lines else None)
     ws.stock_for({line.sku for e in events for line in e.lines})
     _prefetch_named_holds(ws, {e.hold for e in events if e.hold})
+    paid = [e for e in events if e.kind is ShopEventKind.PAID and not e.hold]
+    prefetch_baskets(ws, [(e.channel, e.native_id) for e in paid])
 
 
 def _prefetch_named_holds(ws: WorkingSet, names: set[str]) -> None:
@@ -274,7 +277,11 @@ def _pay(ws: WorkingSet, order: Order, event: ShopEvent, caller: Caller) -> None
         amount_fen=event.amount_fen or order.amount_fen,
         version=order.version + 1,
     )
+    if not paid.hold:
+        paid = replace(paid, hold=basket_by_ref(ws, paid.channel, paid.native_id))
     ws.orders.put(paid)
+    if event.ignored:
+        warn.fields_ignored(ws, paid, event.ignored)
     ws.trail(order.id, "created>paid", caller.actor, source=caller.source)
     if order.stop:
         settle_order(ws, order.id)

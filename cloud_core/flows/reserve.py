@@ -34,6 +34,11 @@ from protocols.errors import Rejected, Unavailable
 
 LIVE = ("held", "confirmed")
 _ORPHAN_ALARM = "hold_orphan"
+_UNCLAIMED_ALARM = "hold_unclaimed"
+_UNCLAIMED_ZH = {
+    "unknown": "不存在", "foreign": "属于另一个渠道", "expired": "已过期", "released": "已释放",
+    "moved": "已被另一个订单接收", "taken": "已被另一个订单接收",
+}  # fmt: skip
 
 
 class _Stored(msgspec.Struct):
@@ -146,7 +151,7 @@ def take_over(
         return ""
     if hold.state == "held" and checkout.is_over(hold, ws.now_ms):
         _settle(ws, hold, "expired", "clock")
-        ws.trail(order.id, "hold:expired", "core", hold.id)
+        _unclaimed(ws, order, "expired")
         return ""
     units = ws.lines_of_hold(hold.id)
     ws.stock_for({sku for _, sku, _ in units})
@@ -164,6 +169,28 @@ def take_over(
         row = ws.move(where, sku, held=quantity, reason="hold", ref=new_id)
         assert row.available >= 0, (where, sku)
     return where
+
+
+def prefetch_baskets(ws: WorkingSet, orders: Sequence[tuple[str, str]]) -> None:
+    """Load the confirmed holds that carry the native id of these orders (channel, native id)."""
+    if not orders:
+        return
+    found = hold_rows.confirmed_for(ws.fetch.connection, orders)
+    _prefetch_holds(ws, [hold_id for _, _, hold_id in found])
+    for channel, ref, hold_id in found:
+        ws.paid_baskets.setdefault((channel, ref), []).append(hold_id)
+
+
+def basket_by_ref(ws: WorkingSet, channel: str, native_id: str) -> str:
+    """The confirmed hold of that channel whose `order_ref` is the order's native id, "" if none.
+
+    One that another process confirms meanwhile stays where it is; `hold_orphan` names it later.
+    """
+    for hold_id in ws.paid_baskets.get((channel, native_id), ()) if channel else ():
+        hold = ws.holds.get(hold_id)
+        if hold is not None and hold.state == "confirmed" and not hold.shipment_id:
+            return hold.id
+    return ""
 
 
 def basket_of(ws: WorkingSet, order: Order, shipment: Shipment) -> Units:
@@ -219,8 +246,20 @@ def _claimable(ws: WorkingSet, order: Order, shipment: Shipment) -> Hold | None:
     if not why:
         return hold
     if shipment.token_n == 0 and why != "done":
-        ws.trail(order.id, f"hold:{why}", "core", order.hold)
+        _unclaimed(ws, order, why)
     return None
+
+
+def _unclaimed(ws: WorkingSet, order: Order, why: str) -> None:
+    """The hold an order names is not its own: the order goes on, and people are told."""
+    if ws.alarms.get((_UNCLAIMED_ALARM, order.id)) is not None:
+        return
+    ws.trail(order.id, f"hold:{why}", "core", f"order.hold={order.hold}")
+    ws.alarm(
+        _UNCLAIMED_ALARM, order.id,
+        f"订单 {order.id}（{order.native_id}）的字段 order.hold 所写的预占 {order.hold} "
+        f"{_UNCLAIMED_ZH.get(why, why)}，订单已照常接收并另占库存，请核对店铺的对接",
+    )  # fmt: skip
 
 
 def _best_for(ws: WorkingSet, hold: Hold, units: Units, lines: Sequence[tuple[str, int]]) -> str:
@@ -303,6 +342,8 @@ _WORD = {"released": "release", "expired": "expire"}
 
 
 def _put_confirmed(ws: WorkingSet, hold: Hold, by: str, shipment_id: str) -> Hold:
+    if not shipment_id and hold.order_ref:
+        ws.paid_baskets.setdefault((hold.channel, hold.order_ref), []).append(hold.id)
     kept = replace(
         hold, state="confirmed", resolved_ms=hold.resolved_ms or ws.now_ms, result=by[:200],
         shipment_id=shipment_id, version=hold.version + 1,
@@ -339,12 +380,21 @@ def _find_orphans(ws: WorkingSet, limit: int) -> int:
         hold = ws.holds.get(hold_id)
         if hold is not None and hold.state == "confirmed" and not hold.shipment_id:
             name = f"（{hold.order_ref}）" if hold.order_ref else ""
+            order = _same_number(ws, hold)
+            also = f"；同号订单 {order.id} 没有写 order.hold，库存可能重复占用" if order else ""
             ws.alarm(
                 _ORPHAN_ALARM, hold_id,
                 f"预占 {hold_id}{name} 已确认付款超过 {ws.policy.hold_orphan_h} 小时仍没有订单，"
-                "库存继续保留，请核对店铺订单",
+                f"库存继续保留，请核对店铺订单{also}",
             )  # fmt: skip
     return len(found)
+
+
+def _same_number(ws: WorkingSet, hold: Hold) -> Order | None:
+    """The order of the hold's channel that bears the number it was placed for."""
+    if not (hold.channel and hold.order_ref):
+        return None
+    return ws.order_by_native(hold.channel, hold.order_ref)
 
 
 # --- idempotency ----------------------------------------------------------------------------------

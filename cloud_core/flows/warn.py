@@ -6,6 +6,8 @@ that the shop refused when the goods were put back already. Nothing here moves s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import Order, Shipment
 from cloud_core.store.working_set import WorkingSet
@@ -38,6 +40,17 @@ def label_is_old(ws: WorkingSet, order: Order, shipment: Shipment) -> None:
         f"发货单 {shipment.id} 的收货地址已改，面单 {shipment.waybill} 是旧地址，"
         + ("已打包，须主管批准后重新打包" if on_the_bench else "请联系承运商改址"),
     )
+
+
+def fields_ignored(ws: WorkingSet, order: Order, fields: Sequence[str]) -> None:
+    """A paid order carried fields nobody here knows, as a misspelt `hold`; it goes on without."""
+    names = "、".join(fields)
+    ws.trail(order.id, "fields:ignored", "core", names[:500])
+    ws.alarm(
+        "fields_ignored", order.channel,
+        f"渠道 {order.channel} 的订单（如 {order.native_id}）带有未知字段 {names}，订单已照常接收；"
+        "占用预占请写 order.hold",
+    )  # fmt: skip
 
 
 def refund_refused(ws: WorkingSet, order: Order) -> None:

@@ -45,6 +45,7 @@ class ChannelRegister:
 
     def __init__(self, engine: Engine, box: SecretBox) -> None:
         self._engine, self._box = engine, box
+        self._known: set[str] = set()
 
     def get(self, name: str) -> Channel:
         """The channel called `name`. Raises `Rejected("channel_unknown")`."""
@@ -59,6 +60,18 @@ class ChannelRegister:
         with reading(self._engine) as connection:
             rows = connection.execute(select(channel).order_by(channel.c.id)).all()
         return [self._channel(row) for row in rows]
+
+    def check_known(self, name: str, field: str) -> None:
+        """Raises `Rejected("channel_unknown")` with `field`; a channel once made is not removed."""
+        if name in self._known:
+            return
+        with reading(self._engine) as connection:
+            if connection.execute(select(channel.c.id).where(channel.c.id == name)).first() is None:
+                raise Rejected(
+                    "channel_unknown", f"没有渠道 {name}", f"there is no channel {name}",
+                    field=field,
+                )  # fmt: skip
+        self._known.add(name)
 
     def add(self, found: Channel, by: Audit) -> None:
         """Keep a new channel. Raises `Rejected("channel_exists")`."""

@@ -55,6 +55,24 @@ def orphans(connection: Connection, before_ms: int, alarm: str, limit: int) -> l
     return list(connection.execute(wanted.order_by(h.resolved_ms, h.id).limit(limit)).scalars())
 
 
+def confirmed_for(
+    connection: Connection, refs: Iterable[tuple[str, str]]
+) -> list[tuple[str, str, str]]:
+    """(channel, order_ref, hold) of confirmed holds that no order has named, oldest first."""
+    wanted = set(refs)
+    c = t.hold.c
+    found: list[tuple[str, str, str]] = []
+    for part in parts(sorted({ref for _, ref in wanted})):
+        rows = connection.execute(
+            select(c.channel, c.order_ref, c.id)
+            .where(text("state = 'confirmed'"), c.shipment_id == "")
+            .where(among(connection, c.order_ref, part))
+            .order_by(c.resolved_ms, c.id)
+        )
+        found += [(row[0], row[1], row[2]) for row in rows if (row[0], row[1]) in wanted]
+    return found
+
+
 def holds_on(connection: Connection, warehouse: str, sku: str) -> list[str]:
     """The live holds that set `sku` aside in `warehouse`, oldest first."""
     h, line = t.hold.c, t.hold_line.c

@@ -116,6 +116,8 @@ class WorkingSet:
 
     def _begin_notes(self) -> None:
         """What stands beside the rows: facts to append, numbers drawn, look-ups made once."""
+        self.paid_baskets: dict[tuple[str, str], list[str]] = {}
+        """Confirmed holds by (channel, the shop's own name), the first confirmed first."""
         self.hold_lines: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self._shipments_of: dict[str, list[str]] = {}

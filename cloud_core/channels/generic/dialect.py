@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -39,6 +40,9 @@ from protocols.errors import Rejected
 MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_EVENTS = 500
 MAX_EVENT_ID_CHARS = 100
+IGNORED_MAX = 10
+IGNORED_CHARS = 64
+"""Unknown fields of an event that are told, and how much of each path."""
 TIMESTAMP_HEADER = "x-packline-timestamp"
 SIGNATURE_HEADER = "x-packline-signature"
 
@@ -103,8 +107,9 @@ class GenericDialect:
         problems: list[RowProblem] = []
         for position, part in enumerate(self._split(raw)):
             try:
-                event = self._decode(part)
-                events.append(_shop_event(event, config.name, received_at_ms, divide))
+                event, ignored = self._decode(part)
+                found = _shop_event(event, config.name, received_at_ms, divide)
+                events.append(replace(found, ignored=ignored) if ignored else found)
             except Rejected as refused:
                 problems.append(
                     intake.problem_of(
@@ -146,9 +151,20 @@ class GenericDialect:
             )
         return events
 
-    def _decode(self, part: msgspec.Raw) -> wire.Event:
+    def _decode(self, part: msgspec.Raw) -> tuple[wire.Event, tuple[str, ...]]:
+        """The event, and the paths of the fields it should not have; those refuse nothing."""
         try:
-            return self._event.decode(part)
+            return self._event.decode(part), ()
+        except msgspec.ValidationError as wrong:
+            if "unknown field" not in str(wrong):
+                raise _refusal(str(wrong)) from wrong
+        except (msgspec.DecodeError, RecursionError) as wrong:
+            raise _refusal(str(wrong)) from wrong
+        try:
+            found = msgspec.json.decode(part)
+            ignored = wire.without_unknown(found, wire.Event)
+            cut = [intake.clean_text(path, IGNORED_CHARS) for path in ignored[:IGNORED_MAX]]
+            return msgspec.convert(found, wire.Event), tuple(cut)
         except (msgspec.DecodeError, RecursionError) as wrong:
             raise _refusal(str(wrong)) from wrong
 

@@ -6,7 +6,7 @@ Only shapes: bounds are checked in `dialect`, so that one bad event never spoils
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ class Body(msgspec.Struct):
     events: list[msgspec.Raw]
 
 
-class Line(msgspec.Struct):
+class Line(msgspec.Struct, forbid_unknown_fields=True):
     """One order line; `price_fen` is the price of one piece."""
 
     sku: str
@@ -30,7 +30,7 @@ class Line(msgspec.Struct):
     is_gift: bool = False
 
 
-class Receiver(msgspec.Struct):
+class Receiver(msgspec.Struct, forbid_unknown_fields=True):
     """Who gets the parcel; the four division fields may be empty when `detail` names them."""
 
     name: str = ""
@@ -43,7 +43,7 @@ class Receiver(msgspec.Struct):
     platform_token: str = ""
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, forbid_unknown_fields=True):
     """An order; which fields must be there depends on the event's kind."""
 
     native_id: str
@@ -58,7 +58,7 @@ class Order(msgspec.Struct):
     hold: str = ""
 
 
-class Event(msgspec.Struct):
+class Event(msgspec.Struct, forbid_unknown_fields=True):
     """One thing that happened; `id` is unique per channel and makes repeats harmless."""
 
     id: str
@@ -66,6 +66,26 @@ class Event(msgspec.Struct):
     order: Order
     occurred_at: AwareTime | None = None
     refund_id: str = ""
+
+
+def without_unknown(found: Any, kind: type[msgspec.Struct], at: str = "") -> list[str]:
+    """Take the fields that `kind` does not know out of a decoded object; their paths."""
+    if not isinstance(found, dict):
+        return []
+    gone = [name for name in found if name not in kind.__struct_fields__]
+    for name in gone:
+        del found[name]
+    paths = [at + name for name in gone]
+    inside: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+        ("order", Order),
+        ("receiver", Receiver),
+    )
+    for name, part in inside:
+        paths += without_unknown(found.get(name), part, f"{at}{name}.")
+    lines = found.get("lines")
+    for position, line in enumerate(lines if isinstance(lines, list) else ()):
+        paths += without_unknown(line, Line, f"{at}lines[{position}].")
+    return paths
 
 
 class EventHead(msgspec.Struct):

@@ -247,3 +247,54 @@ def test_an_order_cannot_take_what_is_not_its_own(core: CoreBench, named: str, w
     changes = core.rows("SELECT change FROM trail WHERE subject LIKE '%00000001'")
     assert f"hold:{why}" in [row[0] for row in changes]
     assert state(core, "H-foreign") == "held"
+
+
+@pytest.mark.parametrize("named", ["H-unknown", "H-foreign", "H-over"])
+def test_an_order_that_names_no_hold_of_its_own_is_taken_and_told_of(
+    core: CoreBench, named: str
+) -> None:
+    core.online()
+    place(core, ("A", 1), name="H-foreign", channel="shop2")
+    place(core, ("A", 1), name="H-over", channel="shop1", ttl_s=10)
+    core.clock.advance(10)
+    core.heartbeat()
+    core.shop("1", lines=(("B", 1),), hold=named)
+    assert core.one("SELECT state FROM shipment") == "offered"
+    (told,) = core.rows("SELECT text, count FROM alarm WHERE kind = 'hold_unclaimed'")
+    assert "order.hold" in told[0]
+    assert named in told[0]
+    assert told[1] == 1
+
+
+def test_an_order_takes_the_paid_hold_that_bears_its_number(core: CoreBench) -> None:
+    core.online()
+    name = place(core, ("A", 4), channel="shop1", order_ref="1").id
+    other = place(core, ("A", 1), channel="shop2", order_ref="1").id
+    unpaid = place(core, ("A", 1), channel="shop1", order_ref="2").id
+    confirm(core, name)
+    confirm(core, other)
+    core.shop("1", lines=(("A", 4),))
+    core.shop("2", lines=(("A", 1),))
+    assert [state(core, hold) for hold in (name, other, unpaid)] == ["moved", "confirmed", "held"]
+    assert core.one("SELECT hold FROM orders WHERE native_id = '1'") == name
+    assert core.stock("HZ01", "A") == (10, 0, 7), "4 once, 1 + 1 in baskets, 1 of the second order"
+
+
+def test_a_hold_paid_after_its_order_is_told_with_the_order(core: CoreBench) -> None:
+    core.online()
+    name = place(core, ("A", 1), channel="shop1", order_ref="1").id
+    core.shop("1")
+    confirm(core, name)
+    core.clock.advance(30 * 24 * 3600)
+    core.do(h.ExpireHolds(orphans=True))
+    assert "DB202600000001" in core.one("SELECT text FROM alarm WHERE kind = 'hold_orphan'")
+
+
+def test_fields_nobody_knows_are_told_and_refuse_nothing(core: CoreBench) -> None:
+    core.online()
+    core.shop("1", ignored=("order.hold_id", "order.holds"))
+    assert core.one("SELECT state FROM shipment") == "offered"
+    assert "order.hold_id、order.holds" in core.one("SELECT text FROM alarm")
+    assert ("fields:ignored", "order.hold_id、order.holds") in [
+        tuple(row) for row in core.rows("SELECT change, detail FROM trail")
+    ]

@@ -96,7 +96,7 @@ async def test_a_key_is_needed_and_bounded(core: HttpCore) -> None:
         ),
         ({**ONE, "ttl_s": 9}, "ttl_range", "ttl_s"),
         ({**ONE, "ttl_s": 99_999}, "ttl_range", "ttl_s"),
-        ({**ONE, "ttl": 60}, "field_type", "body"),
+        ({**ONE, "ttl": 60}, "field_type", "ttl"),
         ({"holds": []}, "holds_too_many", "holds"),
         ({"holds": [ONE] * 501}, "holds_too_many", "holds"),
         ({"holds": [ONE], "lines": ONE["lines"]}, "field_type", "holds"),
@@ -164,3 +164,42 @@ async def test_what_expired_may_be_sold_again(core: HttpCore) -> None:
     await core.wired.committer.submit(ExpireHolds())
     after = (await core.client.get("/v1/stock/SKU-002", headers=headers)).json()["available"]
     assert (before, after) == (90_001, 100_000)
+
+
+async def test_a_basket_names_a_channel_that_is_there(core: HttpCore) -> None:
+    none = await hold(core, {**ONE, "channel": "nope"}, "c-1")
+    assert (none.status_code, none.json()["field"]) == (404, "channel")
+    many = await hold(core, {"holds": [ONE, {**ONE, "channel": "nope"}]}, "c-2")
+    assert (many.status_code, many.json()["field"]) == (404, "holds[1].channel")
+    assert (await hold(core, {**ONE, "channel": "demo-shop"}, "c-3")).status_code == 201
+
+
+async def test_a_wrong_field_is_named(core: HttpCore) -> None:
+    more = (await hold(core, {**ONE, "sku": "A"}, "f-1")).json()
+    assert (more["field"], more["message_zh"]) == ("sku", "字段 sku 多余")
+    less = (await hold(core, {"holds": [{"lines": [{"sku": "A"}]}]}, "f-2")).json()
+    assert less["field"] == "holds[0].lines[0].quantity"
+    assert less["message_zh"] == "字段 holds[0].lines[0].quantity 缺失"
+
+
+async def test_a_misspelt_hold_is_said_in_the_answer(core: HttpCore) -> None:
+    event = order_event("S-9", hold_id="H01KAYW4ZD7Q8M5N2P3R4S5T6V")
+    event["order"]["lines"][0]["color"] = "red"
+    pushed = (await core.push(events(event, order_event("S-10")))).json()
+    assert pushed["accepted"] == 2
+    assert pushed["ignored"] == [
+        {"native_id": "S-9", "fields": ["order.hold_id", "order.lines[0].color"]}
+    ]
+    await until(lambda: len(core.rows(t.shipment)) == 2)
+    assert [row["key"] for row in core.rows(t.alarm) if row["kind"] == "fields_ignored"] == [
+        "demo-shop"
+    ]
+
+
+async def test_the_document_shows_the_body_of_a_push(core: HttpCore) -> None:
+    found = (await core.client.get("/openapi.json")).json()
+    body = found["paths"]["/v1/channels/{channel}/events"]["post"]["requestBody"]
+    shown = body["content"]["application/json"]
+    order = shown["schema"]["properties"]["events"]["items"]["properties"]["order"]
+    assert "hold_unclaimed" in order["properties"]["hold"]["description"]
+    assert shown["example"]["events"][0]["order"]["hold"].startswith("H")
