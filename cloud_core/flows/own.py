@@ -17,7 +17,7 @@ from cloud_core.flows import parts
 from cloud_core.flows.breaker_gate import may_take_now, note_trial
 from cloud_core.flows.gifts import FLAG, drop_gift, may_drop
 from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
-from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_given
+from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_asked, note_given
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine, Try
@@ -135,6 +135,7 @@ def _ask_several(ws: WorkingSet, shipment: Shipment, order: Order, found: Decisi
         version=shipment.version + 1,
     )  # fmt: skip
     ws.shipments.put(asked)
+    note_asked(ws, parcel.warehouse)
     lines = [OfferLine(sku, quantity) for sku, quantity in parcel.lines]
     body = codec.encode(Try(shipment.id, token, order.id, lines, shipment.ship_by_ms))
     for place, (_, agent) in enumerate(found.broadcast):

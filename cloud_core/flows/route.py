@@ -94,6 +94,14 @@ def note_given(ws: WorkingSet, warehouse: str, agent: str) -> None:
     known[warehouse] = replace(now, used_today=now.used_today + 1, load=now.load + 1)
 
 
+def note_asked(ws: WorkingSet, warehouse: str) -> None:
+    """Goods stand aside here for whoever answers first: a place of the warehouse's day is taken."""
+    known = ws.warehouses_now
+    if known is not None and warehouse in known:
+        now = known[warehouse]
+        known[warehouse] = replace(now, used_today=now.used_today + 1)
+
+
 def is_reachable(ws: WorkingSet, agent: str) -> bool:
     """Birth seen and heartbeat young enough (DESIGN §6)."""
     state = ws.agents.get(agent)

@@ -10,6 +10,8 @@ import pytest
 
 from cloud_core.domain import commands as c
 from cloud_core.domain.decision_record import sentences
+from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
+from cloud_core.store import schema as t
 from protocols import codec
 from protocols import events as e
 from protocols.commands import Cancel, Try
@@ -117,3 +119,30 @@ def test_a_winner_without_a_number_waits_for_one(bench: CoreBench) -> None:
     row = shipment(bench, "1")
     assert (row["state"], row["waiting"], row["agent"]) == ("offered", "waybill", "sz-a")
     assert json.loads(row["decision"])["flags"] == ["claimed"]
+
+
+def test_several_orders_of_one_file_ask_no_more_than_a_warehouse_can_send(
+    tmp_path: Path,
+) -> None:
+    bench = CoreBench(tmp_path)
+    bench.online()
+    bench.heartbeat()
+    apply_rules(bench, '[[rules]]\nname = "抢单"\nthen = {broadcast = 2}\n')
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(t.warehouse.update().values(capacity_per_day=2))
+    bench.core._master = None
+    orders = tuple(
+        c.IncomingOrder(
+            ShopEvent(
+                channel="shop1", native_id=native, dedupe_key=native, kind=ShopEventKind.PAID,
+                version=1, occurred_at_ms=bench.clock.ms, lines=(ShopLine(1, "A", 1, 100),),
+            ),
+            None, f"DB2026{native:0>8}", f"t-{native}",
+        )
+        for native in "12345"
+    )  # fmt: skip
+    applied = bench.do(c.ApplyShopEvents("shop1", orders))
+    assert set(applied.results) == {"created"}
+    where = [shipment(bench, native)["warehouse"] for native in "12345"]
+    assert where == ["HZ01", "HZ01", "SZ01", "SZ01", ""]
+    assert shipment(bench, "5")["parked"] == "capacity"
