@@ -27,7 +27,7 @@ from cloud_core.api.console_paging import address, place_of, split
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import unknown
 from cloud_core.api.guard import TheDoors
-from cloud_core.domain.commands import ResolveIncident
+from cloud_core.domain.commands import ResolveIncident, RetryParked
 from cloud_core.domain.masking import mask_phone
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.rows import Audit
@@ -128,8 +128,26 @@ def parked(
         (f"{parked_zh(name)} {count}", address(here, {"reason": name}), name == reason)
         for name, count in counts.items()
     ]
-    facts = {"rows": rows, "pages": pages, "reasons": reasons, "names": lists.names()}
+    facts = {
+        "rows": rows, "pages": pages, "reasons": reasons, "names": lists.names(),
+        "here": address(here, {"reason": reason}) if reason else here,
+    }  # fmt: skip
     return page(doors, "parked", facts, frame_of(request, member, "parked", refresh=True))
+
+
+@router.post("/parked/{shipment_id}/retry")
+async def retry(shipment_id: Name, doors: TheDoors, member: Staff, form: Form) -> Response:
+    """A person has a parked shipment routed again at once, also where it was refused."""
+    needs_write(member)
+    back = safe_next(form.get("next", "/console/parked"))
+    command = RetryParked(shipment_id.upper(), member.actor, member.source)
+    try:
+        done = await doors.submit(command)
+    except Rejected as error:
+        if error.code not in ("shipment_unknown", "shipment_not_parked"):
+            raise
+        return go(doors, back, "not_parked")
+    return go(doors, back, "still_parked" if done.parked else "retried")
 
 
 @router.get("/incidents")

@@ -37,6 +37,9 @@ _NEXT_CHARS_MAX = 500
 _SAID = {
     "resolved": ("ok", "事件已处理完毕。"),
     "gone": ("error", "这个事件已经处理过了。"),
+    "retried": ("ok", "已重新派出，等仓库接单。"),
+    "still_parked": ("error", "现在仍没有仓库能接，原因见列表；有变化时会自动再派。"),
+    "not_parked": ("error", "这个发货单没有停放，或在等外部系统审核。"),
     "forced": ("ok", "熔断设置已生效。"),
     "return_void": ("ok", "退货工单已作废。"),
     "signed_out": ("ok", "已退出登录。"),

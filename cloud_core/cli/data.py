@@ -27,6 +27,7 @@ from cloud_core.domain.commands import (
     ImportRows,
     QuarantineInput,
     ResolveIncident,
+    RetryParked,
     StopOrder,
 )
 from cloud_core.domain.decision_record import PARKED_ZH
@@ -181,6 +182,8 @@ def order_show(context: click.Context, name: str, as_json: bool) -> None:
             f"\n{shipment['id']}  {words}  仓 {shipment['warehouse'] or '-'}  "
             f"代理 {shipment['agent'] or '-'}  运单 {shipment['waybill'] or '-'}"
         )
+        for sentence in shipment["reasons"]:
+            click.echo(f"  {sentence}")
     click.echo("")
     show(found["trail"], ("at_ms", "subject", "change", "actor", "detail"), json_wanted=False)
 
@@ -196,6 +199,26 @@ def order_cancel(context: click.Context, name: str, reason: str) -> None:
         command = StopOrder(found["id"], reason[:32], actor(), "local")
         stop = run(wired.committer.submit(command))
     click.echo(f"{found['id']}：{STATE_ZH.get(stop, stop)}")
+
+
+@order.command("retry")
+@click.argument("name")
+@with_context
+def order_retry(context: click.Context, name: str) -> None:
+    """停放的发货单立即重派，拒过单的仓库也再问。Route an order's parked shipments again now."""
+    with core_of(context) as wired:
+        parked = [s["id"] for s in _order(wired, name)["shipments"] if s["parked"]]
+        if not parked:
+            raise Rejected("shipment_not_parked", "订单没有停放的发货单", "nothing is parked",
+                           field="order")  # fmt: skip
+        for shipment in parked:
+            done = run(wired.committer.submit(RetryParked(shipment, actor(), "local")))
+            words = (
+                f"已派往 {done.warehouse}"
+                if done.warehouse
+                else "仍停放：" + PARKED_ZH.get(done.parked, done.parked)
+            )
+            click.echo(f"{shipment}：{words}")
 
 
 @click.group()

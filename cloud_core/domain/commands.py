@@ -273,6 +273,23 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryParked:
+    """A person has a parked shipment routed again at once. Result: `Retried`."""
+
+    shipment_id: str
+    actor: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The warehouse that got the shipment, or why it is parked still."""
+
+    parked: str
+    warehouse: str
+
+
+@dataclass(frozen=True, slots=True)
 class WaiveAgent:
     """After a restore: go on without this agent's replay. Result: None."""
 

@@ -226,12 +226,19 @@ def _rank(case: _Case, open_to: list[_Look]) -> list[_Look]:
         late = 0 <= cut_off <= case.minute and _leaves(case, look.site) > case.request.ship_by_ms
         ranks = values if places is None else [values[at] for at in places]
         look.key = (late, *ranks, info.id)
-    ranked = sorted(open_to, key=_key_of)
+    ranked, stay = sorted(open_to, key=_key_of), case.request.stay
+    if stay and ranked[0].site.info.id != stay:
+        ranked.sort(key=lambda look: look.site.info.id != stay)
     best = ranked[0].key
     if best[0]:
         case.flags.append("late")
+    if any(look.key < best for look in ranked[1:]):
+        case.flags.append("stayed")
     names = ("cut_off", *order, "id")
     for look in ranked[1:]:
+        if look.key < best:  # it would have been the one
+            look.lost = "stay"
+            continue
         for own, other, name in zip(look.key, best, names, strict=True):
             if own != other:
                 look.lost = name
@@ -299,10 +306,10 @@ def _split(case: _Case) -> tuple[tuple[Parcel, ...], list[_Look]]:
 
 def _parked(whys: list[str]) -> str:
     """The reason that would have to change first for the shipment to move."""
-    reasons = set(whys)
+    reasons = {why.partition(":")[0] for why in whys}
     for why, parked in (
-        ("timeout", "no_answer"), ("unreachable", "unreachable"), ("closed", "unreachable"),
-        ("capacity", "capacity"), ("breaker", "breaker"), ("rejected", "rejected"),
+        ("timeout", "no_answer"), ("rejected", "rejected"), ("unreachable", "unreachable"),
+        ("closed", "unreachable"), ("capacity", "capacity"), ("breaker", "breaker"),
         ("carrier", "no_carrier"), ("region", "no_carrier"), ("rule", "rule"),
         ("short", "no_stock"),
     ):  # fmt: skip

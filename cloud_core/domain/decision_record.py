@@ -26,7 +26,7 @@ PARKED_ZH = {
     "no_warehouse": "没有可用的仓库",
     "unreachable": "能发货的仓库全部离线",
     "no_answer": "仓库未按时接单，等待重试",
-    "rejected": "有货的仓库均已拒单",
+    "rejected": "有货的仓库已拒单",
     "capacity": "有货的仓库今日产能已满",
     "breaker": "有货的仓库熔断中",
     "no_carrier": "没有承运商从有货的仓库送达该地区",
@@ -60,7 +60,16 @@ WHY_ZH = {
     "id": "条件相同，按编码排序在后",
     "claim": "抢单中其他仓先应答",
     "taken_back": "任务已由人工从该仓收回",
+    "stay": "改地址后仍由原仓发货，不另换仓",
 }
+REJECT_ZH = {
+    "closed": "工位暂停接单或人工拒单",
+    "no_printer": "没有配置打印机",
+    "not_on_shelf": "货架上没有货",
+    "expired": "派单送达时已过时限",
+}
+"""An agent's reasons to refuse (`offer.rejected`)."""
+REATTACHED_ZH = "由工位补传找回：中枢从备份恢复，恢复前的派仓记录没有保留。"
 CARRIER_WHY_ZH = {"rule": "被规则排除", "unserved": "不送达"}
 FLAG_ZH = {
     "sole_holder": "该仓熔断中，但只有它有货，仍派给它",
@@ -68,6 +77,7 @@ FLAG_ZH = {
     "unpriced": "没有运费报价",
     "claimed": "多仓同时询问，由最先应答的仓发货",
     "split": "没有一个仓能发齐，已拆单",
+    "stayed": "收货地址已改，原仓仍能送达，由原仓发货",
     "split_not_exact": "拆单方案超出精确搜索范围，为近似结果",
 }
 
@@ -116,6 +126,13 @@ def marks(record: str) -> Marks:
         return _marks(record or "{}")
     except msgspec.DecodeError:
         return Marks()
+
+
+def why_zh(why: str) -> str:
+    """Why a warehouse was passed over; a refusal with the agent's reason in brackets."""
+    word, _, reason = why.partition(":")
+    said = WHY_ZH.get(word, word)
+    return f"{said}（{REJECT_ZH.get(reason, reason)}）" if reason else said
 
 
 def claimed(asked: str, won: str) -> str:
@@ -181,7 +198,7 @@ class _Said:
 
     def old(self, record: Mapping[str, Any]) -> list[str]:
         """What was written before there were rules."""
-        said = []
+        said = [REATTACHED_ZH] if record.get("reattached") else []
         if record.get("parked"):
             reason = record.get("parked_zh") or PARKED_ZH.get(record["parked"], record["parked"])
             said.append(f"暂未分仓：{reason}。")
@@ -213,10 +230,10 @@ class _Said:
         days: int = 0,
         fen: int | None = None,
     ) -> str:
-        said = f"未选{self._name(warehouse)}：{WHY_ZH.get(why, why)}"
+        said = f"未选{self._name(warehouse)}：{why_zh(why)}"
         if short:
             said += f"（{'、'.join(short)}）"
-        if why in ("transit", "freight", "load", "priority", "prefer") and carrier:
+        if why in ("transit", "freight", "load", "priority", "prefer", "stay") and carrier:
             said += f"（{self._name(carrier)}，约 {days} 天，{_yuan(fen)}）"
         return f"{said}。"
 

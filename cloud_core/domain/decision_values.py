@@ -16,7 +16,8 @@ Lines = tuple[tuple[str, int], ...]
 class Request(Struct, frozen=True, gc=False):
     """What is to be sent. `division` is the longest official code known, "" if none.
 
-    `excluded` are warehouses that refused this shipment: id -> `rejected` or `timeout`.
+    `excluded` are warehouses that refused this shipment: id -> `timeout`, `rejected` or
+    `rejected:` with the agent's reason. `stay` gets it if it can, though others may be better.
     `kept` is the warehouse whose stock is already set aside for it: it covers all lines.
     """
 
@@ -30,6 +31,7 @@ class Request(Struct, frozen=True, gc=False):
     kept: str = ""
     may_split: bool = True
     """False for a shipment that is itself a part of a split order."""
+    stay: str = ""
 
 
 class WarehouseNow(Struct, frozen=True, gc=False):

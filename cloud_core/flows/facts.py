@@ -91,7 +91,7 @@ def _offer_rejected(report: Report) -> None:
     assert shipment is not None
     if not current(report) or shipment.state != "offered":
         return
-    free = take_back(report.ws, shipment, "rejected", actor=report.actor)
+    free = take_back(report.ws, shipment, "rejected", actor=report.actor, reason=body.reason)
     own(report.ws, free)
 
 
@@ -105,6 +105,7 @@ def _grant_stored(report: Report) -> None:
             "offered>granted",
             state="granted",
             waiting="",
+            parked_ms=None,
             deadline_ms=None,
             waybill=body.waybill,
             carrier=body.carrier,

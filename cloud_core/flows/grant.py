@@ -41,6 +41,7 @@ def grant(ws: WorkingSet, shipment: Shipment, *, actor: str) -> Shipment:
         shipment,
         state="granted",
         waiting="",
+        parked_ms=None,
         deadline_ms=None,
         waybill=number,
         granted_ms=ws.now_ms,

@@ -44,8 +44,8 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
         )
     )
     ws.learn_offset(command.agent, hello.boot, ws.now_ms - hello.mono_ms)
-    if not _reachable_before(ws, state):
-        ws.wake_parked = True
+    if hello.inc > state.inc or not _reachable_before(ws, state):
+        ws.wake_parked = True  # it may take now what it refused before it started anew
     expect_replay(ws, command.agent, hello)
     haves, resync = [], False
     for position in hello.streams:
@@ -84,7 +84,7 @@ def see_agent(ws: WorkingSet, command: SeeAgent) -> bool:
     if not message.on:
         ws.agents.put(replace(state, online=0, inc=message.inc))
         return False
-    if not _reachable_before(ws, state):
+    if message.inc > state.inc or not _reachable_before(ws, state):
         ws.wake_parked = True
     detail = codec.encode(message).decode()
     ws.agents.put(

@@ -15,9 +15,10 @@ from cloud_core.domain.progress import UNGRANTED, order_state, order_stop
 from cloud_core.domain.rows import Hold, Order, Shipment
 from cloud_core.flows import parts
 from cloud_core.flows.breaker_gate import may_take_now, note_trial
+from cloud_core.flows.excluded import REASON_CHARS_MAX, exclude
 from cloud_core.flows.gifts import FLAG, drop_gift, may_drop
 from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
-from cloud_core.flows.route import Basket, Lines, ask, exclude, is_reachable, note_asked, note_given
+from cloud_core.flows.route import Basket, Lines, ask, is_reachable, note_asked, note_given
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine, Try
@@ -81,11 +82,8 @@ def _ask(
     back_to: tuple[str, str] | None,
 ) -> Decision:  # fmt: skip
     kept_hold = hold_id(shipment.id, shipment.token_n)
-    if back_to is not None and is_reachable(ws, back_to[1]):
-        alone = ask(ws, order, shipment, lines, kept=kept, kept_hold=kept_hold, only=back_to)
-        if alone.parcels:
-            return alone
-    return ask(ws, order, shipment, lines, kept=kept, kept_hold=kept_hold, basket=basket)
+    stay = back_to if back_to is not None and is_reachable(ws, back_to[1]) else None
+    return ask(ws, order, shipment, lines, kept=kept, kept_hold=kept_hold, basket=basket, stay=stay)
 
 
 def give(
@@ -98,7 +96,8 @@ def give(
         shipment,
         state="offered",
         parked="",
-        parked_ms=None,
+        # Who was refused and is asked again still waits: only a grant ends that (`_alarm_old`).
+        parked_ms=shipment.parked_ms if shipment.excluded else None,
         warehouse=parcel.warehouse,
         agent=parcel.agent,
         token_epoch=token.core_epoch,
@@ -209,7 +208,9 @@ def _send_offer(ws: WorkingSet, shipment: Shipment, order: Order, lines: Lines) 
     )
 
 
-def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "core") -> Shipment:
+def take_back(
+    ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "core", reason: str = ""
+) -> Shipment:
     """Take an offered shipment from its agent: old agent fenced, not yet re-owned.
 
     Its hold stays until `own` moves it: a timer never gives paid goods back to sale (P9). While the
@@ -217,7 +218,7 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     that life, which void neither this row nor this fence.
 
     `why` is `timeout`, `rejected`, `stopped`…; the first two keep the warehouse out of the next
-    routing until its stock changes.
+    routing (`flows.excluded`). `reason` is the agent's own word for a refusal, "" if it has none.
     """
     assert shipment.state == "offered", shipment.state
     if not ws.recovering:
@@ -227,7 +228,7 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
     send_cancel(ws, shipment, fence, why, answer=False)
     excluded = shipment.excluded
     if why in ("timeout", "rejected") and shipment.waiting != CLAIM:
-        excluded = exclude(ws, shipment, why)
+        excluded = exclude(ws, shipment, why, reason)
     free = replace(
         shipment,
         state="routed",
@@ -241,7 +242,8 @@ def take_back(ws: WorkingSet, shipment: Shipment, why: str, *, actor: str = "cor
         version=shipment.version + 1,
     )
     ws.shipments.put(free)
-    note(ws, shipment, f"taken_back:{why}", actor)
+    said = f"{why}:{reason[:REASON_CHARS_MAX]}" if reason else why
+    note(ws, shipment, f"taken_back:{said}", actor)
     return free
 
 

@@ -164,15 +164,15 @@ def _ungranted(ws: WorkingSet, order: Order, shipment: Shipment, actor: str) -> 
     found = ask(
         ws, order, shipment, lines, kept=shipment.warehouse,
         kept_hold=hold_id(shipment.id, shipment.token_n),
-        only=(shipment.warehouse, shipment.agent),
+        stay=(shipment.warehouse, shipment.agent),
     )  # fmt: skip
-    if not found.parcels:
+    if [parcel.warehouse for parcel in found.parcels] != [shipment.warehouse]:
         own(ws, take_back(ws, shipment, "address_changed", actor=actor), claim=False)
         return "moved"
     (parcel,) = found.parcels
     kept = replace(
         shipment, carrier=parcel.carrier, expected_ms=parcel.expected_ms, decision=found.record,
-        version=shipment.version + 1,
+        priority=parcel.priority, version=shipment.version + 1,
     )  # fmt: skip
     ws.shipments.put(kept)
     note(ws, kept, "address_changed", actor)

@@ -23,6 +23,7 @@ from cloud_core.flows.outside import expire_outside, settle_outside
 from cloud_core.flows.readdress import change_address
 from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
+from cloud_core.flows.retry import retry_parked
 from cloud_core.flows.returns import open_return, void_return
 from cloud_core.flows.stop import cancel_order, stop_order
 from cloud_core.flows.sweep import sweep
@@ -41,6 +42,7 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.QuarantineInput: (quarantine_input, None),
     c.StopOrder: (stop_order, None),
     c.TakeBack: (withdraw, None),
+    c.RetryParked: (retry_parked, None),
     c.GreetAgent: (greet_agent, None),
     c.SeeAgent: (see_agent, None),
     c.RecordBatch: (record_batch, record.prefetch),

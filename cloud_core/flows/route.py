@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from cloud_core.domain.decision import decide
@@ -19,6 +18,7 @@ from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.domain.rows import Order, Shipment
 from cloud_core.domain.rule_values import NO_RULES
 from cloud_core.flows.breaker_gate import may_take_now, too_far_behind
+from cloud_core.flows.excluded import excluded_now
 from cloud_core.store.breaker_rows import all_breakers
 from cloud_core.store.capacity import counts, given_here
 from cloud_core.store.working_set import WorkingSet
@@ -26,27 +26,31 @@ from cloud_core.store.working_set import WorkingSet
 Lines = Sequence[tuple[str, int]]
 Basket = Sequence[tuple[str, str, int]]
 """(warehouse, sku, quantity) that the shipment's own checkout hold sets aside."""
-_TIMEOUT_OUT_MS = 300_000
-"""A warehouse that let an offer pass may be asked for the same shipment again after this."""
 
 
 def ask(
     ws: WorkingSet, order: Order, shipment: Shipment, lines: Lines, *, kept: str = "",
     kept_hold: str = "", basket: Basket = (), only: tuple[str, str] | None = None,
+    stay: tuple[str, str] | None = None,
 ) -> Decision:  # fmt: skip
     """Ask routing where the shipment goes; `kept` holds its goods already, as hold `kept_hold`.
 
-    `only` is the one (warehouse, agent) that may get it, for a claim.
+    `only` is the one (warehouse, agent) that may get it, for a claim. `stay` is the one that gets
+    it if it still can, whoever else is better; the others are looked at all the same.
     """
+    excluded = {} if only else excluded_now(ws, shipment, lines)
+    if stay:
+        excluded.pop(stay[0], None)
     request = Request(
         tuple(lines), order.district or order.city or order.province, order.channel,
         order.amount_fen, shipment.ship_by_ms, _words(order.tags),
-        {} if only else _excluded(ws, shipment, lines), kept,
-        not only and _is_whole(ws, order.id),
+        excluded, kept, not only and _is_whole(ws, order.id), stay[0] if stay else "",
     )  # fmt: skip
     now = warehouses_now(ws)
     if only:
         now = {only[0]: replace(now[only[0]], agent=only[1])} if only[0] in now else {}
+    if stay and stay[0] in now:
+        now = {**now, stay[0]: replace(now[stay[0]], agent=stay[1])}
     own_place = counts(ws.holds.stored(kept_hold), ws.shipments.stored(shipment.id))
     if kept in now and own_place:  # which is not taken twice
         own = now[kept]
@@ -112,35 +116,7 @@ def is_reachable(ws: WorkingSet, agent: str) -> bool:
     )
 
 
-def exclude(ws: WorkingSet, shipment: Shipment, why: str) -> str:
-    """What `excluded` becomes when the shipment's warehouse is out of its next routing."""
-    excluded = msgspec.json.decode(shipment.excluded) if shipment.excluded else {}
-    lines = [(line.sku, line.quantity) for line in ws.lines_of(shipment.id)]
-    excluded[shipment.warehouse] = {
-        "why": why,
-        "at": ws.now_ms,
-        "sig": _signature(ws, shipment.warehouse, lines),
-    }
-    return msgspec.json.encode(excluded).decode()
-
-
 # --- parts -------------------------------------------------------------------------------------
-
-
-def _excluded(ws: WorkingSet, shipment: Shipment, lines: Lines) -> dict[str, str]:
-    """Warehouses that refused the shipment and where nothing has changed since."""
-    if not shipment.excluded:
-        return {}
-    found: dict[str, str] = {}
-    for warehouse, out in msgspec.json.decode(shipment.excluded).items():
-        if warehouse not in ws.master.warehouses:
-            continue
-        if out["why"] != "taken_back" and out["sig"] != _signature(ws, warehouse, lines):
-            continue
-        if out["why"] == "timeout" and ws.now_ms - out["at"] > _TIMEOUT_OUT_MS:
-            continue
-        found[warehouse] = out["why"]
-    return found
 
 
 def _is_whole(ws: WorkingSet, order_id: str) -> bool:
@@ -148,13 +124,6 @@ def _is_whole(ws: WorkingSet, order_id: str) -> bool:
     if table_of(ws).rules.version == 0:
         return False
     return sum(s.stop != "cancelled" for s in ws.shipments_of(order_id)) == 1
-
-
-def _signature(ws: WorkingSet, warehouse: str, lines: Lines) -> str:
-    """Changes when the warehouse's stock of these SKUs or its hours change."""
-    info = ws.master.warehouses[warehouse]
-    rows = (ws.stock_at(warehouse, sku) for sku, _ in lines)
-    return info.hours + "/" + "/".join(str(row.on_hand if row else 0) for row in rows)
 
 
 def _available(ws: WorkingSet, basket: Basket) -> Callable[[str], Mapping[str, int]]:

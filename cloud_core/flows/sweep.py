@@ -103,10 +103,10 @@ def _retry_parked(ws: WorkingSet, command: Sweep) -> tuple[int, tuple[int, int, 
     """
     if ws.recovering:
         finish_if_done(ws)  # an agent that was missing may have been disabled meanwhile
-    if ws.recovering:
-        return 0, None
     if command.parked_after is None:
         _alarm_old(ws)
+    if ws.recovering:
+        return 0, None
     count = 0
     line = ws.fetch.parked(command.parked_after, command.limit)
     for *_, shipment_id in line:
@@ -120,11 +120,14 @@ def _retry_parked(ws: WorkingSet, command: Sweep) -> tuple[int, tuple[int, int, 
 
 
 def _alarm_old(ws: WorkingSet) -> None:
-    """One alarm for each reason for which paid goods wait too long; it ends when none does."""
+    """One alarm for each reason for which paid goods wait too long; it ends when none does.
+
+    What a refusing warehouse is asked again meanwhile waits all the same: its alarm stays.
+    """
     minutes = ws.policy.parked_alarm_min
     found = ws.fetch.parked_since(ws.now_ms - minutes * 60_000)
     known = set(open_alarm_keys(ws.fetch.connection, _PARKED_ALARM))
-    for reason in sorted(found.keys() - outside.PARKED - known):
+    for reason in sorted(found.keys() - known):
         number, since_ms = found[reason]
         hours = (ws.now_ms - since_ms) // HOUR_MS
         ws.alarm(
@@ -132,11 +135,16 @@ def _alarm_old(ws: WorkingSet) -> None:
             f"{number} 个已付款发货单待分仓超过 {minutes} 分钟，最久约 {hours} 小时："
             f"{PARKED_ZH.get(reason, reason)}",
         )  # fmt: skip
-    for reason in sorted(known - found.keys()):
+    ended = known - found.keys()
+    if ended & _TO_AND_FRO and ws.fetch.asked_again_since(ws.now_ms - minutes * 60_000):
+        ended -= _TO_AND_FRO
+    for reason in sorted(ended):
         ws.close_alarm(_PARKED_ALARM, reason)
 
 
 _PARKED_ALARM = "parked_long"
+_TO_AND_FRO = frozenset({"rejected", "no_answer"})
+"""Reasons that a new offer ends only for a while."""
 
 
 def _retry_waiting(ws: WorkingSet, limit: int) -> int:

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from cloud_core.domain.commands import TakeBack, TakenBack
 from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import Audit, Incident, Shipment
+from cloud_core.flows.excluded import exclude
 from cloud_core.flows.grant import void_waybill
 from cloud_core.flows.incident_holds import KIND
 from cloud_core.flows.own import CLAIM, hold_id, lift, note, own, send_cancel, take_back
-from cloud_core.flows.route import exclude
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected, Unavailable
 from protocols.messages import Token

@@ -80,6 +80,12 @@ class DueFetch:
         rows = self.connection.execute(wanted.group_by(c.parked).order_by(c.parked))
         return {row[0]: (row[1], row[2]) for row in rows}
 
+    def asked_again_since(self, before_ms: int) -> bool:
+        """Whether a shipment that was parked before then is offered again, and not granted yet."""
+        c = t.shipment.c
+        asked = c.deadline_ms.is_not(None), c.parked == "", c.parked_ms <= before_ms
+        return self.connection.execute(select(c.id).where(*asked).limit(1)).first() is not None
+
     def carriers_waited_for(self) -> list[str]:
         """Carriers for whose numbers accepted shipments wait."""
         c = t.shipment.c

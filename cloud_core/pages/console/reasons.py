@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from cloud_core.domain.decision_record import WHY_ZH, sentences
+from cloud_core.domain.decision_record import REATTACHED_ZH, sentences, why_zh
 
 CANDIDATES_MAX = 40
 SENTENCES_MAX = 60
@@ -51,6 +51,8 @@ def reasons_of(record: str | None, names: Names, places: Names | None = None) ->
     chosen, parked_zh = _text(found.get("chosen")), _text(found.get("parked_zh"))
     known = {_text(row.get("warehouse")): _name(row) for row in rows}
     lead = f"由 {known.get(chosen, chosen)} 发货" if chosen else ""
+    if found.get("reattached"):
+        lead = REATTACHED_ZH
     candidates = tuple(_considered(row, chosen) for row in rows[:CANDIDATES_MAX])
     return Reasons(parked_zh or lead, (), candidates)
 
@@ -76,7 +78,7 @@ def _ruled(found: Mapping[str, Any], names: Names) -> tuple[Considered, ...]:
     return tuple(
         Considered(
             _label(_text(row[0]), names),
-            _reason(WHY_ZH.get(_text(row[1]), _text(row[1])), row[2] if len(row) > 2 else ()),
+            _reason(why_zh(_text(row[1])), row[2] if len(row) > 2 else ()),
             row[1] == "",
         )
         for row in rows[:CANDIDATES_MAX]
