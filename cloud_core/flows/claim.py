@@ -25,7 +25,7 @@ from cloud_core.flows.own import (
     take_place,
 )
 from cloud_core.flows.report import Report
-from cloud_core.flows.route import ask
+from cloud_core.flows.route import ask, note_left
 from cloud_core.store.working_set import WorkingSet
 from protocols.messages import Token
 
@@ -66,6 +66,7 @@ def _win(ws: WorkingSet, shipment: Shipment, report: Report, found: Decision) ->
     (parcel,) = found.parcels
     token = Token(ws.core_epoch, shipment.token_n + 1)
     send_cancel(ws, shipment, token, "claimed", answer=False, but=report.agent)
+    note_left(ws, shipment, hold_id(shipment.id, shipment.token_n))
     release(ws, shipment, "moved")
     set_goods_aside(ws, shipment.id, token, parcel.warehouse, parcel.lines)
     owned = replace(

@@ -51,8 +51,7 @@ def ask(
         now = {only[0]: replace(now[only[0]], agent=only[1])} if only[0] in now else {}
     if stay and stay[0] in now:
         now = {**now, stay[0]: replace(now[stay[0]], agent=stay[1])}
-    own_place = counts(ws.holds.stored(kept_hold), ws.shipments.stored(shipment.id))
-    if kept in now and own_place:  # which is not taken twice
+    if kept in now and _has_place(ws, shipment, kept_hold):  # which is not taken twice
         own = now[kept]
         now = {**now, kept: replace(own, used_today=max(0, own.used_today - 1))}
     world = World(ws.now_ms, now, _available(ws, basket))
@@ -116,7 +115,23 @@ def is_reachable(ws: WorkingSet, agent: str) -> bool:
     )
 
 
+def note_left(ws: WorkingSet, shipment: Shipment, name: str) -> None:
+    """This hold of the shipment ends: the place that its warehouse had for it is free."""
+    hold, known = ws.holds.get(name), ws.warehouses_now
+    if hold is None or known is None or hold.warehouse not in known:
+        return
+    if counts(hold, shipment) and hold.created_ms >= midnight_ms(ws.now_ms):
+        now = known[hold.warehouse]
+        known[hold.warehouse] = replace(now, used_today=max(0, now.used_today - 1))
+
+
 # --- parts -------------------------------------------------------------------------------------
+
+
+def _has_place(ws: WorkingSet, shipment: Shipment, name: str) -> bool:
+    """Whether the shipment's hold of this name is counted as stored; looked up if it must be."""
+    ws.holds.get(name)
+    return counts(ws.holds.stored(name), ws.shipments.stored(shipment.id))
 
 
 def _is_whole(ws: WorkingSet, order_id: str) -> bool:

@@ -146,3 +146,13 @@ def test_several_orders_of_one_file_ask_no_more_than_a_warehouse_can_send(
     where = [shipment(bench, native)["warehouse"] for native in "12345"]
     assert where == ["HZ01", "HZ01", "SZ01", "SZ01", ""]
     assert shipment(bench, "5")["parked"] == "capacity"
+
+
+def test_a_full_house_may_say_yes_to_all_that_it_keeps_goods_for(bench: CoreBench) -> None:
+    bench.shop("2")
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(t.warehouse.update().values(capacity_per_day=2))
+    bench.core._master = None
+    both = [("try.accepted", e.TryAccepted(name_of(n), token_of(shipment(bench, n)))) for n in "12"]
+    bench.report("hz-a", *both)  # one batch, one commit
+    assert [shipment(bench, native)["agent"] for native in "12"] == ["hz-a", "hz-a"]

@@ -112,6 +112,16 @@ def test_goods_kept_for_those_who_wait_take_no_place_of_the_day(bench: CoreBench
     assert [shipment(bench, n)["warehouse"] for n in "2345"] == ["HZ01", "HZ01", "", ""]
 
 
+def test_a_full_house_keeps_what_it_has_when_the_address_changes(bench: CoreBench) -> None:
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(t.warehouse.update().values(capacity_per_day=1))
+    bench.core._master = None
+    bench.shop("1")
+    bench.shop("1", "address_changed", version=2)
+    row = shipment(bench, "1")
+    assert (row["state"], row["warehouse"], row["token_n"]) == ("offered", "HZ01", 1)
+
+
 def test_a_refused_offer_never_comes_back_to_the_same_full_house(bench: CoreBench) -> None:
     """The warehouse that keeps the goods is not shut out by its own place in the day's plan."""
     with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
