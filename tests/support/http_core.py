@@ -94,6 +94,11 @@ class HttpCore:
             for row in rows:
                 connection.execute(table.insert(), row)
 
+    def update(self, table: Any, **values: Any) -> None:
+        """The same values in every row of a table."""
+        with writer(self.wired.engine).begin() as connection:
+            connection.execute(table.update().values(**values))
+
     def rows(self, table: Any) -> list[dict[str, Any]]:
         """Every row of a table, in the order of its key: PostgreSQL promises none by itself."""
         with self.wired.engine.connect() as connection:

@@ -9,9 +9,11 @@ import pytest
 
 from cloud_core.domain import change_commands as ch
 from cloud_core.domain import commands as c
+from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.hold_commands import Keyed
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.shop_order import Division
+from cloud_core.store import schema as t
 from cloud_core.store import schema_breaker as b
 from protocols import codec
 from protocols import events as e
@@ -19,7 +21,7 @@ from protocols.commands import Cancel, OfferLine
 from protocols.errors import Rejected
 from protocols.messages import Token
 from tests.support.core import CoreBench
-from tests.support.routed import accepted, add, left, name_of, shipment, token_of
+from tests.support.routed import accepted, add, apply_rules, left, name_of, shipment, token_of
 
 ID = name_of("1")
 ORDER = "DB202600000001"
@@ -178,3 +180,74 @@ def test_a_core_that_forgot_why_the_bench_stopped_does_not_cancel_the_order(
     bench.report("hz-a", ("task.stopped", told))
     assert (shipment(bench, "1")["state"], bench.one("SELECT stop FROM orders")) == ("offered", "")
     assert bench.one("SELECT kind FROM alarm WHERE closed_ms IS NULL") == "address_changed"
+
+
+SHENZHEN = Division("440000", "440300", "440305", "广东省", "深圳市", "南山区")
+SOUTH_FIRST = """
+[[rules]]
+name = "华南优先华南仓"
+when = { provinces = ["广东"] }
+then = { prefer_warehouses = ["SZ01"], priority = "first" }
+"""
+
+
+def price(warehouse: str, fen: int) -> dict[str, Any]:
+    return {"carrier": "ZTO", "warehouse": warehouse, "region": "33", "from_g": 0,
+            "first_g": 1000, "first_fen": fen, "step_g": 1000, "step_fen": 100}  # fmt: skip
+
+
+def from_shenzhen(bench: CoreBench) -> dict[str, Any]:
+    """An order that a rule gives to the south, first of all; Hangzhou is cheaper from the east."""
+    apply_rules(bench, SOUTH_FIRST)
+    add(bench, t.freight, price("HZ01", 700), price("SZ01", 900))
+    bench.shop("2", division=SHENZHEN)
+    row = shipment(bench, "2")
+    assert (row["warehouse"], row["priority"]) == ("SZ01", 1000)
+    return row
+
+
+def move(bench: CoreBench) -> None:
+    keyed = Keyed("changes:k", "k2", "digest")
+    bench.do(ch.ChangeAddress("DB202600000002", NEW, HANGZHOU, "搬家", "key:cs", keyed))
+
+
+def stays_and_says_why(bench: CoreBench) -> None:
+    row = shipment(bench, "2")
+    assert (row["warehouse"], row["state"], row["priority"]) == ("SZ01", "offered", 0)
+    said = sentences(row["decision"], {"HZ01": "华东仓", "SZ01": "华南仓"})
+    assert "收货地址已改，原仓仍能送达，由原仓发货。" in said
+    (passed,) = [words for words in said if words.startswith("未选华东仓（HZ01）")]
+    assert passed.startswith("未选华东仓（HZ01）：改地址后仍由原仓发货，不另换仓（")
+    assert "运费 7.00 元" in passed
+    assert not any("没有登记边缘代理" in words or "命中规则" in words for words in said)
+
+
+def test_a_changed_address_is_recorded_with_every_house_and_without_old_rules(
+    bench: CoreBench,
+) -> None:
+    before = from_shenzhen(bench)
+    move(bench)
+    stays_and_says_why(bench)
+    assert shipment(bench, "2")["token_n"] == before["token_n"]
+
+
+def test_a_bench_that_stopped_for_the_address_gets_it_back_with_a_true_record(
+    bench: CoreBench,
+) -> None:
+    from_shenzhen(bench)
+    old = accepted(bench, "2")
+    move(bench)
+    back = e.TaskStopped(old["id"], token_of(old), Token(1, old["token_n"] + 1))
+    bench.report("sz-a", ("task.stopped", back))
+    stays_and_says_why(bench)
+
+
+def test_a_house_that_does_not_serve_the_new_place_loses_it(bench: CoreBench) -> None:
+    from_shenzhen(bench)
+    add(bench, t.carrier_service, *(
+        {"carrier": "ZTO", "warehouse": house, "region": region, "served": 1}
+        for house, region in (("HZ01", ""), ("SZ01", "44"))
+    ))  # fmt: skip
+    move(bench)
+    row = shipment(bench, "2")
+    assert (row["warehouse"], row["state"], row["priority"]) == ("HZ01", "offered", 0)

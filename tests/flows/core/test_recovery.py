@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloud_core.domain import commands as c
+from cloud_core.domain.decision_record import sentences
 from protocols import events as e
 from protocols.commands import OfferLine
 from protocols.messages import Token
@@ -110,6 +111,8 @@ def test_a_forgotten_grant_is_attached_again_with_its_number_and_stock(world: Re
                     s=SHIPMENT) == ("granted", "HZ01", "ZT0000000001")  # fmt: skip
     assert core.one("SELECT state FROM waybill WHERE number = 'ZT0000000001'") == "drawn"
     assert core.stock("HZ01", "A") == (10, 0, 1)
+    (said,) = sentences(core.one("SELECT decision FROM shipment"))
+    assert "恢复前的派仓记录没有保留" in said
 
 
 def test_a_forgotten_parcel_is_shipped_once_though_the_shop_sends_the_order_again(
@@ -183,7 +186,7 @@ def test_a_token_is_never_given_twice_though_a_waived_bench_comes_back(world: Re
     core.shop("1")
     assert core.one("SELECT agent, token_epoch, token_n FROM shipment") == ("sz-a", 9, 1)
     core.report("sz-a", ("offer.rejected", e.OfferRejected(SHIPMENT, Token(9, 1), "closed")))
-    assert core.one("SELECT parked, token_n FROM shipment") == ("unreachable", 2)
+    assert core.one("SELECT parked, token_n FROM shipment") == ("rejected", 2)
     replay(core, "hz-a")
     assert core.one("SELECT agent, token_epoch, token_n FROM shipment") == ("hz-a", 1, 1)
     assert core.stock("HZ01", "A") == (10, 0, 1)

@@ -221,9 +221,11 @@ def test_an_order_file_becomes_orders_that_are_shown_and_cancelled(terminal: Ter
     (row,) = terminal.json("list", "orders")
     shown = terminal.run("order", "show", "F-1").output
     assert row["id"] in shown
-    assert "没有登记" not in shown
+    assert "未选杭州仓（HZ）：没有登记边缘代理。" in shown, "why it goes nowhere"
     assert "测试甲" not in shown
+    assert "仍停放：没有可用的仓库" in terminal.run("order", "retry", "F-1").output
     assert "已取消" in terminal.run("order", "cancel", row["id"]).output
+    assert "shipment_not_parked" in terminal.run("order", "retry", "F-1", ok=False).output
     assert "order_unknown" in terminal.run("order", "show", "NOPE", ok=False).output
     assert "超时派单 0" in terminal.run("sweep").output
 

@@ -273,6 +273,39 @@ async def test_stock_is_filtered_and_says_what_may_still_be_sold(
     assert ("A_1" in literal, "AB1" in literal) == (True, False), "no wildcards from outside"
 
 
+async def test_who_was_refused_says_why_and_is_asked_again_by_a_press(
+    core: HttpCore, staff: Staffer
+) -> None:
+    (order_id,) = await placed(core, "S-1")
+    name = f"{order_id}-1"
+    (row,) = core.rows(t.shipment)
+    refusal = {"v": 2, "rules": 0, "hit": [], "to": "", "g": 1, "q": [], "p": [], "flags": [],
+               "c": [[row["warehouse"], "rejected:no_printer"]], "parked": "rejected", "tags": [],
+               "priority": 0}  # fmt: skip
+    core.update(t.shipment, state="routed", parked="rejected", parked_ms=NOW_MS, warehouse="",
+                agent="", deadline_ms=None, decision=json.dumps(refusal))  # fmt: skip
+    action = f"/console/parked/{name}/retry"
+    page = await staff.see("/console/parked")
+    assert "该仓已拒单（没有配置打印机）" in page
+    assert "不用人工重试" not in page
+    done = await staff.client.post(action, data=hidden(page, action))
+    assert done.headers["location"] == "/console/parked?said=retried"
+    assert "已重新派出" in await staff.see(done.headers["location"])
+    again = await staff.client.post(action, data=hidden(page, action))
+    assert again.headers["location"] == "/console/parked?said=not_parked"
+    assert [r["action"] for r in core.rows(t.audit)].count("shipment.retried") == 1
+
+
+async def test_what_a_replay_brought_back_says_that_the_decision_was_not_kept(
+    core: HttpCore, staff: Staffer
+) -> None:
+    (order_id,) = await placed(core, "S-1")
+    core.update(t.shipment, decision='{"reattached":true}')
+    page = await staff.see(f"/console/shipments/{order_id}-1")
+    assert "恢复前的派仓记录没有保留" in page
+    assert "还没有派仓记录" not in page
+
+
 async def test_an_incident_is_settled_by_a_press_once(core: HttpCore, staff: Staffer) -> None:
     core.insert(t.incident, {"at_ms": NOW_MS, "kind": "handed_over_after_stop",
                              "shipment_id": "X-1", "warehouse": "HZ", "token_epoch": 1,
