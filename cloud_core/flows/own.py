@@ -18,7 +18,15 @@ from cloud_core.flows.breaker_gate import may_take_now, note_trial
 from cloud_core.flows.excluded import REASON_CHARS_MAX, exclude
 from cloud_core.flows.gifts import FLAG, drop_gift, may_drop
 from cloud_core.flows.reserve import basket_of, give_basket_up, take_over
-from cloud_core.flows.route import Basket, Lines, ask, is_reachable, note_asked, note_given
+from cloud_core.flows.route import (
+    Basket,
+    Lines,
+    ask,
+    is_reachable,
+    note_asked,
+    note_given,
+    note_left,
+)
 from cloud_core.store.working_set import WorkingSet
 from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine, Try
@@ -63,6 +71,8 @@ def own(
     if not found.parcels:
         return _set_aside(ws, shipment, found, kept, lines)
     if kept:
+        if not taken:  # a checkout hold never had a place of the day
+            note_left(ws, shipment, hold_id(shipment.id, shipment.token_n))
         release(ws, shipment, "moved")
     if basket:
         give_basket_up(ws, order, shipment)

@@ -11,9 +11,20 @@ from cloud_core.domain import commands as c
 from cloud_core.domain.decision_record import sentences
 from cloud_core.store import schema as t
 from protocols import codec
+from protocols import events as e
 from protocols.commands import Grant
+from protocols.messages import Token
 from tests.support.core import CoreBench
-from tests.support.routed import EXAMPLES, accepted, add, apply_rules, shipment, stock
+from tests.support.routed import (
+    EXAMPLES,
+    accepted,
+    add,
+    apply_rules,
+    name_of,
+    shipment,
+    stock,
+    token_of,
+)
 
 SF = {"id": "SF", "name": "顺丰"}
 
@@ -120,6 +131,24 @@ def test_a_full_house_keeps_what_it_has_when_the_address_changes(bench: CoreBenc
     bench.shop("1", "address_changed", version=2)
     row = shipment(bench, "1")
     assert (row["state"], row["warehouse"], row["token_n"]) == ("offered", "HZ01", 1)
+
+
+def test_a_full_house_gets_back_all_that_it_stopped_for_new_addresses(bench: CoreBench) -> None:
+    bench.shop("1")
+    bench.shop("2")
+    with bench.engine.connect().execution_options(packline_writes=True) as con, con.begin():
+        con.execute(t.warehouse.update().values(capacity_per_day=2))
+    bench.core._master = None
+    stopped = []
+    for native in "12":
+        token = token_of(accepted(bench, native))
+        bench.shop(native, "address_changed", version=2)
+        fence = Token(1, token.n + 1)
+        stopped.append(("task.stopped", e.TaskStopped(name_of(native), token, fence)))
+    bench.report("hz-a", *stopped)  # one batch, one commit
+    for native in "12":
+        row = shipment(bench, native)
+        assert (row["state"], row["warehouse"]) == ("offered", "HZ01")
 
 
 def test_a_refused_offer_never_comes_back_to_the_same_full_house(bench: CoreBench) -> None:
