@@ -116,7 +116,6 @@ async def cancel_order(
     if idempotency_key is not None:
         asked = f"POST /v1/orders/{order}/cancel\n".encode() + raw
         key = keyed("changes", caller, idempotency_key, asked)
-    await audit(doors, caller, "order.cancel", order)
     why = without_numbers(_text(body.reason, "reason", 48)) or "cancelled"
     done: KeyedAnswer = await doors.submit(
         CancelOrder(order, why, caller.actor, caller.source, key)
@@ -157,12 +156,12 @@ async def change_address(
         (place.name, place.phone),
         (place.province, place.city, place.district, place.town, place.detail),
     )  # fmt: skip
-    await audit(
-        doors, caller, "order.address", order, f"approved_by={approved}" if approved else ""
-    )
     done: KeyedAnswer = await doors.submit(
         ChangeAddress(order, contact, division, reason, caller.actor, key, caller.source, approved)
     )
+    if not done.replayed:
+        detail = f"approved_by={approved}" if approved else ""
+        await audit(doors, caller, "order.address", order, detail)
     return replayed(json_answer(done.body), done.replayed)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from cloud_core.api.console_door import ConsoleRoute, Form, Staff, frame_of, go, needs_write, page
@@ -13,7 +12,6 @@ from cloud_core.api.console_paging import address, place_of, split
 from cloud_core.api.guard import TheDoors
 from cloud_core.domain.change_commands import VoidReturn
 from cloud_core.domain.policy import DAY_MS
-from cloud_core.domain.rows import Audit
 from cloud_core.store.after_views import OVERDUE
 from cloud_core.store.console_views import PAGE_ROWS
 from protocols.errors import Rejected
@@ -57,7 +55,5 @@ async def void(doors: TheDoors, member: Staff, form: Form) -> Response:
     """A person calls a return off that has not come; audited."""
     needs_write(member)
     name = form.get("id", "")[:40]
-    row = Audit(doors.clock.now_ms(), member.actor, member.source, "return.void", name, "console")
-    await run_in_threadpool(doors.keys.audit, row)
     await doors.submit(VoidReturn(name, form.get("reason", "")[:200], member.actor, member.source))
     return go(doors, _HERE, "return_void")

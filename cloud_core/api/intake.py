@@ -91,9 +91,9 @@ async def upload_file(
     parsed = await _parse(doors, "file", raw, file_name, found, now_ms)
     if dry_run:
         return _report(StoredRaw(0, False), len(parsed.events), parsed.problems, dry_run=True)
-    await audit(doors, caller, "orders.upload", channel, f"{len(raw)} bytes")
     command = doors.ingest.stored(channel, "file", raw, note=file_name, source=caller.source)
     stored = await _store(doors, command, parsed)
+    await audit(doors, caller, "orders.upload", channel, f"{len(raw)} bytes")
     _count(doors, channel, parsed, len(parsed.problems), stored)
     return _report(stored, len(parsed.events), parsed.problems)
 

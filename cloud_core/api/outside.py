@@ -82,6 +82,6 @@ async def settle(check_id: CheckId, request: Request, doors: TheDoors, caller: W
         raise Rejected("verdict_unknown", "答复须为 accept 或 refuse", "accept or refuse",
                        field="verdict")  # fmt: skip
     text = " ".join(body.text.split())[:_TEXT_CHARS_MAX]
-    await audit(doors, caller, "outside.settle", check_id, f"{body.verdict}: {text}"[:500])
     state = await doors.submit(SettleOutside(check_id, body.verdict, text, actor=caller.actor))
+    await audit(doors, caller, "outside.settle", check_id, f"{body.verdict}: {text}"[:500])
     return json_answer({"id": check_id, "state": state})

@@ -15,7 +15,7 @@ from cloud_core.api import shapes
 from cloud_core.api.body import STRUCT_BYTES_MAX, read_bounded, read_struct
 from cloud_core.api.changes import check_state, listed, place_of, read_body, without_numbers
 from cloud_core.api.errors import unknown
-from cloud_core.api.guard import Reader, TheDoors, Writer, audit
+from cloud_core.api.guard import Reader, TheDoors, Writer
 from cloud_core.api.keyed import IdempotencyKey, keyed, replayed
 from cloud_core.api.staff import Limit, json_answer
 from cloud_core.domain import returning
@@ -149,7 +149,6 @@ async def open_return(
         _ms(body.window_from_ms, "window_from_ms"), _ms(body.window_to_ms, "window_to_ms"),
         _text(body.waybill, "waybill")[:40], body.opened, _text(body.approved_by, "approved_by"),
     )  # fmt: skip
-    await audit(doors, caller, "return.open", order["id"], return_id)
     done: KeyedAnswer = await doors.submit(OpenReturn(wanted, key, caller.actor, caller.source))
     answer = json_answer(done.body, 201)
     answer.headers["Location"] = f"/v1/returns/{done.body['id']}"
@@ -206,7 +205,6 @@ async def void_return(
 ) -> Response:
     """Twice is once; what has arrived cannot be called off."""
     body = await read_struct(request, _Why)
-    await audit(doors, caller, "return.void", return_id)
     reason = without_numbers(_text(body.reason, "reason"))
     state = await doors.submit(VoidReturn(return_id, reason, caller.actor, caller.source))
     return json_answer({"id": return_id, "state": state})

@@ -108,6 +108,7 @@ def release_hold(ws: WorkingSet, command: ReleaseHold) -> HoldAnswer:
         raise Rejected(code, zh, en, field="id")
     if hold.state == "confirmed":  # a person answers for it
         ws.trail(hold.id, "confirmed>released", command.actor, source=command.source)
+        ws.audit(command.actor, command.source, "hold.release_confirmed", hold.id)
         ws.close_alarm(_ORPHAN_ALARM, hold.id)
     return _answer(ws, _settle(ws, hold, state, command.actor), "")
 

@@ -59,6 +59,7 @@ def open_return(ws: WorkingSet, command: OpenReturn) -> KeyedAnswer:
     text = f"退货 {row.id}（订单 {order.id}），工单已下发 {agent}：{row.reason or '未写原因'}"
     tell(ws, "return_announced", warehouse, f"return_announced:{row.id}", "退货待收", text)
     ws.trail(order.id, "return:announced", command.actor, row.id, command.source)
+    ws.audit(command.actor, command.source, "return.open", order.id, row.id)
     ws.milestone(sent[-1].id, "return_announced", "退货申请已通过，等待寄回", command.actor)
     return remember(ws, command.keyed, shown(row))
 
@@ -79,6 +80,7 @@ def void_return(ws: WorkingSet, command: VoidReturn) -> str:
         body = codec.encode(ReturnVoid(row.id, command.reason[:200]))
         ws.send(f"return-void:{row.id}", row.agent, "return_void", body)
         ws.trail(row.order_id, "return:void", command.actor, row.id, command.source)
+        ws.audit(command.actor, command.source, "return.void", row.id, command.reason[:200])
     return "void"
 
 

@@ -42,6 +42,7 @@ def cancel_order(ws: WorkingSet, command: CancelOrder) -> KeyedAnswer:
     if order is None:
         raise Rejected("order_unknown", "没有这个订单", "no such order", field="order_id")
     stopped = stop(ws, order, command.reason, command.actor, command.source)
+    ws.audit(command.actor, command.source, "order.cancel", order.id, command.reason)
     shipments = [{"id": s.id, "stop": s.stop} for s in ws.shipments_of(order.id)]
     body = {"order_id": order.id, "stop": stopped.stop, "shipments": shipments}
     return remember(ws, command.keyed, body)

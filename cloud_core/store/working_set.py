@@ -22,6 +22,7 @@ from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.domain.rows import (
     AgentState,
     Alarm,
+    Audit,
     Breaker,
     Contact,
     Hold,
@@ -375,6 +376,10 @@ class WorkingSet:
     ) -> None:
         """Write down a change of state, applied or refused."""
         self.appended.append(Trail(self.now_ms, subject, change, actor, source, detail))
+
+    def audit(self, actor: str, source: str, action: str, target: str, detail: str = "") -> None:
+        """Write down what a person changed, in the commit that changes it: refusals leave none."""
+        self.appended.append(Audit(self.now_ms, actor, source, action, target, detail))
 
     def milestone(
         self, shipment_id: str, code: str, text: str, source: str, at_ms: int | None = None

@@ -156,3 +156,16 @@ async def test_the_console_shows_what_waits_and_calls_a_return_off(core: HttpCor
     assert done.headers["location"] == "/console/returns?said=return_void"
     assert "已作废" in await staff.see("/console/returns?state=void")
     assert "没有退货" in await staff.see("/console/returns")
+
+
+async def test_what_was_refused_is_not_in_the_audit(core: HttpCore) -> None:
+    order_id = await order(core)
+    refused = await post(core, "/v1/returns", {"order_id": order_id}, "r1")
+    assert (refused.status_code, refused.json()["code"]) == (409, "return_not_shipped")
+    assert (await post(core, "/v1/returns/RET-NOTTHERE/void")).status_code == 404
+    path = f"/v1/orders/{order_id}/cancel"
+    assert (await post(core, path, {"reason": "refund"}, "c1")).status_code == 200
+    assert (await post(core, path, {"reason": "refund"}, "c1")).status_code == 200
+    assert (await post(core, path, {"reason": "other"}, "c1")).status_code == 409
+    told = [(row["action"], row["target"], row["actor"]) for row in core.rows(t.audit)]
+    assert [row for row in told if row[0] != "test"] == [("order.cancel", order_id, "key:k-write")]
