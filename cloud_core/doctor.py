@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from cloud_core.link import LinkConfig, probe
 from cloud_core.store import examine, key_file
 from cloud_core.store.channel_rows import ChannelRegister
-from cloud_core.store.engine import ServeLock, open_engine, reading, sqlite_path
+from cloud_core.store.engine import ServeLock, open_engine, reading, sqlite_path, why_zh
 from cloud_core.store.examine import Facts
 from cloud_core.store.key_file import MasterKeys
 from cloud_core.store.leases import live_holders
@@ -124,7 +125,10 @@ def _master_key(patient: Patient) -> tuple[MasterKeys | None, Finding]:
 
 
 def _database(patient: Patient, keys: MasterKeys | None) -> list[Finding]:
-    file = sqlite_path(patient.database_url)
+    try:
+        file = sqlite_path(patient.database_url)
+    except PacklineError as error:
+        return [Finding("database", False, error.zh, "改正 database_url")]
     if file is not None and not file.exists():
         return [Finding("database", False, f"{file} 不存在", "cloud-core init")]
     engine = open_engine(patient.database_url)
@@ -137,11 +141,12 @@ def _database(patient: Patient, keys: MasterKeys | None) -> list[Finding]:
         found += _facts(patient, facts)
         found.append(_sealed(engine, facts, keys))
         return found
-    except PacklineError as error:
+    except (PacklineError, DBAPIError) as error:
         fix = "检查数据库文件权限与完整性，必要时用 cloud-core restore 恢复备份"
         if file is None:
             fix = "检查 PostgreSQL 是否在运行、database_url 的地址、用户和密码是否正确"
-        return [Finding("database", False, error.en, fix)]
+        saw = why_zh(error) if isinstance(error, DBAPIError) else error.zh
+        return [Finding("database", False, saw, fix)]
     finally:
         engine.dispose()
 
@@ -211,7 +216,10 @@ def _warehouses(_patient: Patient, facts: Facts) -> Finding:
 def _numbers(_patient: Patient, facts: Facts) -> Finding:
     low = [f"{carrier} 剩 {count}" for carrier, count in facts.free_numbers
            if count < FREE_NUMBERS_MIN]  # fmt: skip
-    saw = "、".join(low) if low else f"{len(facts.free_numbers)} 家快递单号充足"
+    saw = "、".join(low) if low else (
+        "、".join(f"{carrier} 剩 {count}" for carrier, count in facts.free_numbers)
+        or "没有在用的快递"
+    )  # fmt: skip
     fix = "cloud-core import waybills 文件.csv（演示可用 cloud-core waybills fill）"
     return Finding("waybill_pool", not low, saw, fix)
 
@@ -284,10 +292,16 @@ def _broker(patient: Patient) -> Finding:
 
 
 def _is_serving(patient: Patient) -> bool:
-    file = sqlite_path(patient.database_url)
+    try:
+        file = sqlite_path(patient.database_url)
+    except PacklineError:
+        return False
     if file is not None:
         return file.parent.exists() and ServeLock(file).is_held()
-    engine = open_engine(patient.database_url)
+    try:
+        engine = open_engine(patient.database_url)
+    except PacklineError:
+        return False
     try:
         with reading(engine) as connection:
             return bool(live_holders(connection, patient.now_ms))

@@ -15,7 +15,7 @@ from cloud_core.api.guard import Reader, TheDoors, Writer
 from cloud_core.api.staff import json_answer
 from cloud_core.domain.breaker import BreakerState, is_open
 from cloud_core.domain.breaker_commands import ForceBreaker
-from cloud_core.domain.breaker_words import STATE_ZH
+from cloud_core.domain.breaker_words import standing_zh
 
 router = APIRouter()
 
@@ -25,7 +25,11 @@ WarehouseId = Annotated[
 
 
 class BreakerShown(BaseModel):
-    """A warehouse's breaker; `open` says whether it gets no new work now."""
+    """A warehouse's breaker; `open` says whether it gets no new work now.
+
+    `state` is what the machine judges, `forced` what a person said over it, `state_zh` the words of
+    what counts now.
+    """
 
     warehouse: str
     name: str
@@ -93,7 +97,13 @@ async def force(
     """A person decides until a time, or until `auto`; audited with the reason."""
     body = await read_struct(request, _Force)
     command = ForceBreaker(
-        warehouse, body.mode, caller.actor, body.reason, body.until_ms, caller.source
+        warehouse,
+        body.mode,
+        caller.actor,
+        body.reason,
+        body.until_ms,
+        caller.source,
+        caller.told,
     )
     state = await doors.submit(command)
     names = {row[0]: row[1] for row in doors.breakers.all()}
@@ -104,7 +114,8 @@ def shown(state: BreakerState, name: str) -> dict[str, Any]:
     """A breaker as people see it."""
     return {
         "warehouse": state.warehouse, "name": name, "open": is_open(state), "state": state.state,
-        "state_zh": STATE_ZH[state.state], "since_ms": state.since_ms, "until_ms": state.until_ms,
+        "state_zh": standing_zh(state.state, state.forced, capped=state.capped),
+            "since_ms": state.since_ms, "until_ms": state.until_ms,
         "openings": state.openings, "because": [judged.shipment for judged in state.because],
         "trials": [
             {"shipment": t.shipment, "due_ms": t.due_ms, "on_time": t.on_time}

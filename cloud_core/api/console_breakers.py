@@ -41,7 +41,7 @@ async def force(doors: TheDoors, member: Staff, form: Form) -> Response:
     command = ForceBreaker(
         form.get("warehouse", ""), mode, member.actor, form.get("reason", ""),
         None if mode == "auto" else _until_ms(form.get("hours", ""), doors.clock.now_ms()),
-        member.source,
+        member.source, f"{member.actor} {member.key.name}",
     )  # fmt: skip
     await doors.submit(command)
     return go(doors, safe_place(_HERE, form.get("here", ""), (str,)), "forced")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -28,6 +29,7 @@ from cloud_core.domain.console_session import (
     looks_like_session,
     session_hash,
 )
+from cloud_core.domain.wording import actor_zh
 from protocols.errors import PacklineError, Rejected
 
 HTML = "text/html; charset=utf-8"
@@ -151,9 +153,17 @@ def page(
     doors: Doors, template: str, facts: Mapping[str, Any], frame: Frame, status: int = 200
 ) -> Response:
     """A drawn page with the headers of the console."""
-    full = {"now_ms": doors.clock.now_ms(), **facts, "frame": frame}
+    named = partial(actor_zh, names=_key_names(doors))
+    full = {"now_ms": doors.clock.now_ms(), "actor_zh": named, **facts, "frame": frame}
     headers = {**doors.console.pages.headers(), "Cache-Control": "no-store"}
     return Response(doors.console.pages.draw(template, full), status, headers, HTML)
+
+
+def _key_names(doors: Doors) -> dict[str, str]:
+    try:
+        return doors.keys.names()
+    except PacklineError:  # a page that says that the database is away must open
+        return {}
 
 
 def frame_of(

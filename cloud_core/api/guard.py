@@ -33,6 +33,11 @@ class Caller:
         """How trail and audit name the caller."""
         return f"key:{self.key.id}"
 
+    @property
+    def told(self) -> str:
+        """How words that people read name the caller: the key's id and its name."""
+        return f"key:{self.key.id} {self.key.name}"
+
 
 def doors_of(request: Request) -> Doors:
     """The application's doors."""
@@ -90,7 +95,7 @@ Admin = Annotated[Caller, Depends(_needs("admin"))]
 
 
 async def audit(doors: Doors, caller: Caller, action: str, target: str, detail: str = "") -> None:
-    """Write down what a caller is about to change; committed before the change is asked for."""
+    """Write down what a caller did, once it is done; what a commit changes it audits itself."""
     row = Audit(doors.clock.now_ms(), caller.actor, caller.source, action, target, detail)
     await run_in_threadpool(doors.keys.audit, row)
 

@@ -17,6 +17,7 @@ from cloud_core.api import shapes
 from cloud_core.api.body import read_struct
 from cloud_core.api.guard import Admin, Reader, TheDoors, audit
 from cloud_core.api.staff import json_answer
+from cloud_core.domain.notice import NOTICE_KINDS
 from cloud_core.flows.notify_door import NewTarget
 
 router = APIRouter()
@@ -80,7 +81,8 @@ _BODY: dict[str, Any] = {
         "secret": {**_TEXT, "maxLength": 256, "description": "签名密钥，加密保存"},
         "mobiles": {**_LIST, "maxItems": 20, "description": "要 @ 的手机号，加密保存"},
         "style": {**_TEXT, "enum": ["markdown", "text"]},
-        "kinds": {**_LIST, "description": "只听这些类别；空 = 全部"},
+        "kinds": {**_LIST, "items": {**_TEXT, "enum": list(NOTICE_KINDS)},
+                  "description": "只听这些类别；空 = 全部"},
         "warehouses": {**_LIST, "description": "只听这些仓库；空 = 全部"},
     },
 }  # fmt: skip
@@ -103,7 +105,7 @@ def list_targets(doors: TheDoors, _caller: Reader) -> Response:
     "/v1/notify/targets", summary="新增通知对象 · add a target", tags=["staff"],
     **shapes.answers(
         201, TargetShown, _ROW, "已新增。Added.", *_WHO, "json_broken", "notify_exists",
-        "notify_kind", "notify_url", "notify_secret",
+        "notify_kind", "notify_url", "notify_secret", "notify_filter",
     ),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {
         "schema": _BODY, "example": _EXAMPLE,
@@ -125,8 +127,9 @@ async def add_target(request: Request, doors: TheDoors, caller: Admin) -> Respon
 )  # fmt: skip
 async def test_target(name: TargetName, doors: TheDoors, caller: Admin) -> Response:
     """One message now, past the queue."""
+    tried = await doors.notify.test(name)
     await audit(doors, caller, "notify.tested", name)
-    return json_answer(await doors.notify.test(name))
+    return json_answer(tried)
 
 
 @router.delete(

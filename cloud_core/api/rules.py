@@ -59,7 +59,12 @@ def show_version(version: Version, doors: TheDoors, _caller: Reader) -> Response
 
 @router.put("/v1/rules", summary="应用规则 · run a rule file", tags=["master"], **shapes.APPLY)
 async def apply_rules(
-    request: Request, doors: TheDoors, caller: Admin, dry_run: DryRun = False, note: Note = ""
+    request: Request,
+    doors: TheDoors,
+    caller: Admin,
+    dry_run: DryRun = False,
+    note: Note = "",
+    empty: Annotated[bool, Query(description="允许用空文件清空全部规则")] = False,
 ) -> Response:
     """The body is the TOML text. It runs at once, or nothing changes."""
     raw = await read_bounded(request, MAX_TEXT_BYTES)
@@ -68,7 +73,7 @@ async def apply_rules(
     except UnicodeDecodeError as error:
         raise Rejected("encoding_unknown", "请求体不是 UTF-8", "the body is not UTF-8",
                        field="body") from error  # fmt: skip
-    command = ApplyRules(text, caller.actor, caller.source, note, dry_run)
+    command = ApplyRules(text, caller.actor, caller.source, note, dry_run, empty=empty)
     return _answer(await _submit(doors, command))
 
 

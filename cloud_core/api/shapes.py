@@ -175,6 +175,7 @@ _MESSAGES = {
                       "until must lie in the next 30 days; auto takes none"),
     "notify_unknown": ("name", "没有通知对象 hz-head", "there is no target hz-head"),
     "notify_exists": ("name", "通知对象 hz-head 已存在", "target hz-head exists"),
+    "notify_filter": ("kinds", "没有这个类别或仓库", "no such kind or warehouse"),
     "notify_kind": ("kind", "类型只能是 log、webhook、dingtalk、wecom",
                     "the kind is one of log, webhook, dingtalk, wecom"),
     "notify_url": ("url", "机器人地址缺少 access_token=…",

@@ -19,6 +19,7 @@ from cloud_core.committer import Committer
 from cloud_core.settings import Settings
 from cloud_core.store.engine import ServeLock, sqlite_path
 from cloud_core.store.loop_reads import begin_life
+from protocols.errors import Unavailable
 
 COLLECT_AFTER = 150_000
 """New container objects before Python looks for cycles. The largest commit holds 60,000 that are
@@ -74,7 +75,8 @@ async def _looks_done(engine: Engine) -> None:
 async def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
     """Run until a signal or a failed loop. `ready` gets the HTTP address once it listens.
 
-    Raises `Unavailable("already_serving")` when another process serves the same SQLite file.
+    Raises `Unavailable("already_serving")` when another process serves the same SQLite file,
+    `Unavailable("http_port_busy")` when it cannot listen.
     """
     # Imported here: the command line's short verbs must not wait for the HTTP framework.
     import uvicorn
@@ -136,6 +138,14 @@ def _report_end(outcome: BaseException | None) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    listener = socket.create_server((settings.http_host, settings.http_port), backlog=512)
+    where = (settings.http_host, settings.http_port)
+    try:
+        listener = socket.create_server(where, backlog=512)
+    except OSError as error:
+        raise Unavailable(
+            "http_port_busy",
+            f"不能在 {where[0]}:{where[1]} 上监听：端口被占用、无权限或地址不在本机",
+            f"cannot listen on {where[0]}:{where[1]}: {error.strerror}", field="http_port",
+        ) from error  # fmt: skip
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -20,6 +20,7 @@ from cloud_core import logs
 from cloud_core.bootstrap import CHINA, SystemClock, Wired, build
 from cloud_core.domain.rows import Audit
 from cloud_core.settings import CONFIG_VARIABLE, Settings, load
+from cloud_core.store.engine import DatabaseError, told
 from protocols.errors import PacklineError
 
 P = ParamSpec("P")
@@ -50,6 +51,8 @@ class Root(click.Group):
             return super().invoke(context)
         except PacklineError as error:
             raise Refused(error) from error
+        except DatabaseError as error:
+            raise Refused(told(error)) from error
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

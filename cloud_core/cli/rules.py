@@ -19,7 +19,7 @@ from cloud_core.cli.root import (
     with_context,
 )
 from cloud_core.domain.commands import ApplyRules, RulesApplied
-from cloud_core.domain.routing_rules import MAX_TEXT_BYTES
+from cloud_core.domain.routing_rules import DEFAULTS_TOML, MAX_TEXT_BYTES
 from protocols.errors import Rejected
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -50,11 +50,12 @@ def check(context: click.Context, file: Path, as_json: bool) -> None:
 @rules.command("apply")
 @click.argument("file", type=_FILE)
 @click.option("--note", default="", help="为什么改，记入历史。Why, for the history.")
+@click.option("--empty", is_flag=True, help="允许用空文件清空全部规则。An empty file is meant.")
 @as_json
 @with_context
-def apply(context: click.Context, file: Path, note: str, as_json: bool) -> None:
+def apply(context: click.Context, file: Path, note: str, empty: bool, as_json: bool) -> None:
     """应用规则文件，立即生效，无需重启；有问题则不变。Run a file at once, or change nothing."""
-    command = ApplyRules(_read(file), actor(), "local", note)
+    command = ApplyRules(_read(file), actor(), "local", note, empty=empty)
     with core_of(context) as wired:
         done: RulesApplied = run(wired.committer.submit(command))
     _tell(context, done, json_wanted=as_json)
@@ -72,10 +73,9 @@ def show_rules(context: click.Context, version: int | None, as_json: bool) -> No
         raise Rejected("rules_version_unknown", f"没有第 {version} 版规则",
                        "there are no such rules", field="version")  # fmt: skip
     if found is None and not as_json:
-        click.echo("还没有应用过规则：按内置顺序选仓（时效、仓库优先级）")
-        click.echo(
-            "起步示例 firmware_configs/routing/everyday.toml，应用：cloud-core rules apply 文件"
-        )
+        click.echo("# 还没有应用过规则；以下是正在起作用的默认值，可改好后用 rules apply 应用")
+        click.echo("# 起步示例：firmware_configs/routing/everyday.toml")
+        click.echo(DEFAULTS_TOML, nl=False)
     elif as_json:
         print_json(found)
     elif found is not None:

@@ -26,9 +26,9 @@ from cloud_core.settings import Settings, reference
 from cloud_core.store import backup as copies
 from cloud_core.store import broker_files, key_file
 from cloud_core.store import migrate as migrations
-from cloud_core.store.engine import open_engine, sqlite_path
+from cloud_core.store.engine import open_engine, shown_url, sqlite_path
 from cloud_core.store.views import Views
-from protocols.errors import PacklineError
+from protocols.errors import PacklineError, Rejected
 
 BROKER_SECRETS = "broker-secrets.json"
 _SWEEPS_MAX = 10_000
@@ -54,7 +54,7 @@ def init(context: click.Context) -> None:
         key_file.create(found.master_key_path, secrets.token_bytes)
         click.echo(f"已生成主密钥：{found.master_key_path}（请离线备份，丢失后数据无法解密）")
     bootstrap.open_store(found).dispose()
-    click.echo(f"数据库已就绪：{found.database}")
+    click.echo(f"数据库已就绪：{shown_url(found.database)}")
     click.echo("下一步：cloud-core key create 管理员 --scope admin；cloud-core doctor")
 
 
@@ -104,12 +104,15 @@ def backup(context: click.Context, file: Path) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="不再询问。Do not ask.")
 @with_context
 def restore(context: click.Context, file: Path, yes: bool) -> None:
     """用备份替换数据库，开始新纪元；各仓补传前不派单。Restore as a new life of the core."""
     found = settings_of(context)
+    if not file.is_file():
+        raise Rejected("file_missing", f"没有备份文件 {file}", f"there is no file {file}",
+                       field="file")  # fmt: skip
     target = sqlite_path(found.database)
     if target is None:
         raise copies.needs_sqlite()

@@ -19,7 +19,8 @@ from cloud_core.cli.root import (
 )
 from cloud_core.domain.breaker import HOUR_MS
 from cloud_core.domain.breaker_commands import ForceBreaker
-from cloud_core.domain.breaker_words import STATE_ZH
+from cloud_core.domain.breaker_words import standing_zh
+from cloud_core.domain.notice import NOTICE_KINDS
 from cloud_core.flows.notify_door import NewTarget
 from protocols.errors import Rejected
 
@@ -45,7 +46,8 @@ def breaker_list(context: click.Context, as_json: bool) -> None:
     rows = [
         {
             "warehouse": warehouse, "name": name, "state": state.state,
-            "状态": STATE_ZH[state.state], "since_ms": state.since_ms, "until_ms": state.until_ms,
+            "状态": standing_zh(state.state, state.forced, capped=state.capped),
+            "since_ms": state.since_ms, "until_ms": state.until_ms,
             "openings": state.openings, "because": [judged.shipment for judged in state.because],
             "trials": [trial.shipment for trial in state.trials], "forced": state.forced,
             "forced_until_ms": state.forced_until_ms, "forced_by": state.forced_by,
@@ -62,7 +64,7 @@ def breaker_list(context: click.Context, as_json: bool) -> None:
 
 @breaker.command("force")
 @click.argument("warehouse")
-@click.argument("mode", type=click.Choice(["open", "closed", "auto"]))
+@click.argument("mode", metavar="open|closed|auto")
 @click.option("--reason", default="", help="原因（open、closed 必填）。Why.")
 @click.option("--hours", type=click.FloatRange(0, 720, min_open=True), default=None,
               help="多少小时后自动恢复；不给 = 直到 auto。")  # fmt: skip
@@ -74,8 +76,8 @@ def breaker_force(context: click.Context, warehouse: str, mode: str, reason: str
     command = ForceBreaker(warehouse, mode, actor(), reason, until, "local")
     with core_of(context) as wired:
         state = run(wired.committer.submit(command))
-    words = {"open": "人工暂停派单", "closed": "人工强制放行"}.get(state.forced, "自动判断")
-    click.echo(f"仓库 {warehouse}：{words}（{STATE_ZH[state.state]}）")
+    words = standing_zh(state.state, state.forced, capped=state.capped)
+    click.echo(f"仓库 {warehouse}：{words}" + ("" if state.forced else "（自动判断）"))
 
 
 @click.group()
@@ -90,7 +92,9 @@ def notify() -> None:
 @click.option("--secret-stdin", is_flag=True, help="从标准输入下一行读签名密钥。")
 @click.option("--mobile", "mobiles", multiple=True, help="要 @ 的手机号，可多次给出。")
 @click.option("--style", default="markdown", show_default=True, help="markdown 或 text。")
-@click.option("--only", "kinds", multiple=True, help="只听这些类别，如 breaker；不给 = 全部。")
+@click.option(
+    "--only", "kinds", multiple=True, help=f"只听这些类别：{'、'.join(NOTICE_KINDS)}；不给 = 全部。"
+)
 @click.option("--warehouse", "warehouses", multiple=True, help="只听这些仓库；不给 = 全部。")
 @as_json
 @with_context

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cloud_core.domain.breaker_words import Happening, words_of
+from cloud_core.domain.breaker_words import Happening, who_zh, words_of
 
 HOUR_MS = 3_600_000
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
@@ -229,9 +229,9 @@ def may_take(state: BreakerState, now_ms: int, policy: BreakerPolicy, *, sole_ho
     """
     state = settled(state, now_ms, policy)
     if state.forced == OPEN:
-        return Take("no", "forced_open", f"该仓已由 {state.forced_by} 暂停派单")
+        return Take("no", "forced_open", f"该仓已由 {who_zh(state.forced_by)} 暂停派单")
     if state.forced == CLOSED:
-        return Take("yes", "forced_closed", f"该仓已由 {state.forced_by} 强制放行")
+        return Take("yes", "forced_closed", f"该仓已由 {who_zh(state.forced_by)} 强制放行")
     if state.state == CLOSED:
         return Take("yes", "", "正常接单")
     if state.state == HALF_OPEN and len(state.trials) < policy.trials:

@@ -23,6 +23,8 @@ class ForceBreaker:
     reason: str = ""
     until_ms: int | None = None
     source: str = ""
+    told: str = ""
+    """How people are told who it was (`key:x 客服甲`); "" = the actor."""
 
 
 @dataclass(frozen=True, slots=True)

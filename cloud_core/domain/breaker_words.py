@@ -9,6 +9,22 @@ _CHINA = timezone(timedelta(hours=8))
 
 STATE_ZH = {"closed": "正常接单", "open": "熔断（暂停派单）", "half_open": "半开（试单）"}
 
+FORCED_ZH = {"open": "人工暂停派单", "closed": "人工强制放行"}
+CAPPED_ZH = "连续超时，仍在接单"
+
+
+def standing_zh(state: str, forced: str, *, capped: bool = False) -> str:
+    """What counts now: a person's word before the machine's; the same words at every door."""
+    if forced:
+        return FORCED_ZH.get(forced, forced)
+    return CAPPED_ZH if capped and state == "closed" else STATE_ZH.get(state, state)
+
+
+def who_zh(by: str) -> str:
+    """`key:x 客服甲` as people read it: the name first, the id behind it."""
+    actor, _, name = by.partition(" ")
+    return f"{name}（{actor}）" if name else by
+
 
 @dataclass(frozen=True, slots=True)
 class Happening:
@@ -27,6 +43,7 @@ class Happening:
 def words_of(happening: Happening) -> str:
     """The sentence of a change."""
     h = happening
+    by = who_zh(h.forced_by)
     shipments = "、".join(h.because)
     until = moment_zh(h.until_ms)
     forced_until = f"至 {moment_zh(h.forced_until_ms)}" if h.forced_until_ms else "直到人工恢复"
@@ -38,9 +55,9 @@ def words_of(happening: Happening) -> str:
         "reversed": "补传数据显示发货并未超时，熔断提前撤销",
         "capped": "连续超时，但同时熔断的仓库已达上限（一半），仍继续派单，请人工处理",
         "uncapped": "已不再连续超时",
-        "forced_open": f"{h.forced_by} 人工暂停派单{forced_until}：{h.forced_reason}",
-        "forced_closed": f"{h.forced_by} 人工强制放行{forced_until}：{h.forced_reason}",
-        "force_ended": f"{h.forced_by} 的人工设置结束，恢复自动判断",
+        "forced_open": f"{by} 人工暂停派单{forced_until}：{h.forced_reason}",
+        "forced_closed": f"{by} 人工强制放行{forced_until}：{h.forced_reason}",
+        "force_ended": f"{by} 的人工设置结束，恢复自动判断",
     }[h.kind]
 
 

@@ -221,6 +221,8 @@ class ApplyRules:
     note: str = ""
     dry_run: bool = False
     from_version: int = 0
+    empty: bool = False
+    """Whether a text without one setting may replace what runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ import msgspec
 from protocols.errors import Rejected
 
 TARGET_KINDS = ("log", "webhook", "dingtalk", "wecom")
+NOTICE_KINDS = ("breaker", "change_unconfirmed", "return_announced", "return_overdue")
+"""Everything that people are told of; a target may hear of some only."""
 STYLES = ("markdown", "text")
 TITLE_CHARS_MAX = 80
 TEXT_CHARS_MAX = 4_000
@@ -206,6 +208,11 @@ def check_filters(
         if len(given) > LIST_MAX or not all(pattern.match(v) for v in given):
             raise _no("notify_filter", field, f"{field} 有无法识别的值",
                       f"{field} has a value that cannot be")  # fmt: skip
+        strange = [v for v in given if field == "kinds" and v not in NOTICE_KINDS]
+        if strange:
+            raise _no("notify_filter", field,
+                      f"没有类别 {strange[0]}，可选：{'、'.join(NOTICE_KINDS)}",
+                      f"no kind {strange[0]}; one of {', '.join(NOTICE_KINDS)}")  # fmt: skip
         found.append(given)
     return found[0], found[1]
 

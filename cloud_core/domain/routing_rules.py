@@ -35,6 +35,17 @@ ASK_WAIT_MS = 800
 _RULE_FIELDS = {"name", "note", "enabled", "when", "then"}
 _DOCUMENT_FIELDS = {"rules", "ranking", "split"}
 
+DEFAULTS_TOML = """\
+[ranking]
+order = ["priority", "transit", "freight"]   # 仓库优先级、时效、运费；先有差别的决定
+transit_buckets = [1, 2, 3, 5]               # 4 天和 5 天算一样
+
+[split]
+default = false                              # 不拆单
+max_parcels = 3
+"""
+"""What is done before a person applied rules, as a file that does the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class RulesRead:
@@ -42,6 +53,11 @@ class RulesRead:
 
     rules: RuleSet
     problems: tuple[RuleProblem, ...]
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a readable rule file holds no rule and no setting."""
+    return not tomllib.loads(text)
 
 
 def digest_of(text: str) -> str:

@@ -6,6 +6,8 @@ Pure; must not know pages or SQL.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cloud_core.domain.decision_record import PARKED_ZH, REJECT_ZH
 from protocols.vocabulary import EVENT_ZH, STATE_ZH
 
@@ -121,12 +123,14 @@ def change_zh(change: str) -> str:
     return _FATE_ZH[fate] + _word(fate, word)
 
 
-def actor_zh(actor: str) -> str:
-    """Who did it: `agent:x`, `channel:x`, `key:x` or the core itself."""
+def actor_zh(actor: str, names: Mapping[str, str] | None = None) -> str:
+    """Who did it: `agent:x`, `channel:x`, `key:x` or the core itself; `names` of keys by id."""
     kind, colon, name = actor.partition(":")
     words = {"agent": "边缘代理", "channel": "店铺", "key": "员工密钥", "cli": "命令行"}
     if colon and kind in words:
-        return f"{words[kind]} {name}"
+        key, _, told = name.partition(" ")
+        named = (told or (names or {}).get(key, "")) if kind == "key" else ""
+        return f"{named}（员工密钥 {key}）" if named else f"{words[kind]} {name}"
     return {"core": "系统"}.get(actor, actor)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cloud_core.domain.commands import ApplyRules, RulesApplied
-from cloud_core.domain.routing_rules import read_rules
+from cloud_core.domain.routing_rules import read_rules, says_nothing
 from cloud_core.domain.rows import Audit
 from cloud_core.domain.rule_checks import Known, check_rules
 from cloud_core.store import rules_rows
@@ -25,7 +25,8 @@ def apply_rules(ws: WorkingSet, command: ApplyRules) -> RulesApplied:
     """Check and, unless on a dry run, run a set of rules.
 
     The text that runs already changes nothing. Raises `Rejected("rules_version_unknown")` when
-    `from_version` is not there; what is wrong with a file is in the result's `problems`.
+    `from_version` is not there, `Rejected("rules_empty")` for a text without a setting; what is
+    wrong with a file is in the result's `problems`.
     """
     connection = ws.fetch.connection
     running = int(ws.meta.get(rules_rows.META_KEY, rules_rows.running_version(connection)))
@@ -38,6 +39,12 @@ def apply_rules(ws: WorkingSet, command: ApplyRules) -> RulesApplied:
     rules, count = read.rules, len(read.rules.rules)
     if problems or command.dry_run:
         return RulesApplied(running, rules.digest, count, command.dry_run, problems)
+    if not command.from_version and not command.empty and says_nothing(text):
+        raise Rejected(
+            "rules_empty",
+            "文件里没有任何规则和设置，未应用；确要清空全部规则请加 --empty（接口为 empty=true）",
+            "the file says nothing; give --empty (empty=true) to run no rules at all", field="file",
+        )  # fmt: skip
     if rules_rows.text_of(connection, running) == text and rules_rows.META_KEY not in ws.meta:
         return RulesApplied(running, rules.digest, count, False, same=True)
     note = command.note[:NOTE_CHARS_MAX]

@@ -14,6 +14,7 @@ from cloud_core.domain import notice as terms
 from cloud_core.domain.rows import Audit
 from cloud_core.ports import Clock, Notification, Notifier, NotifyTarget
 from cloud_core.store.notify_rows import Ear, NoticeReads, TargetRegister
+from protocols.errors import Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class NotifyDoor:
             terms.check_style(new.style),
         )  # fmt: skip
         kinds, warehouses = terms.check_filters(new.kinds, new.warehouses)
+        unknown = self._register.unknown_warehouse(warehouses)
+        if unknown:
+            raise Rejected("notify_filter", f"没有仓库 {unknown}", f"no warehouse {unknown}",
+                           field="warehouses")  # fmt: skip
         by = self._audit(actor, source, "notify.added", target.name, kind)
         shown = terms.shown_url(target.url)
         self._register.add(target, Ear(target.name, kinds, warehouses), shown, by)

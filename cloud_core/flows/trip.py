@@ -25,6 +25,7 @@ FORCE_DAYS_MAX = 30
 REROUTED_MAX = 500
 """Un-granted shipments that leave a warehouse with its opening; others end with their offers."""
 REASON_CHARS_MAX = 200
+FORCED_BY_CHARS_MAX = 96
 _ALARMS = {
     "opened": ("breaker_open",),
     "capped": ("breaker_cap",),
@@ -75,7 +76,8 @@ def force_breaker(ws: WorkingSet, command: ForceBreaker) -> BreakerState:
     reason = _checked(ws, command)
     before = state_at(ws, command.warehouse)
     step = law.force(
-        before, command.mode, ws.now_ms, ws.policy.breaker, actor=command.actor, reason=reason,
+        before, command.mode, ws.now_ms, ws.policy.breaker,
+        actor=(command.told or command.actor)[:FORCED_BY_CHARS_MAX], reason=reason,
         until_ms=command.until_ms,
     )  # fmt: skip
     version = keep(ws, step.state)

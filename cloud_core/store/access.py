@@ -49,6 +49,12 @@ class KeyRegister:
             rows = connection.execute(select(api_key).order_by(api_key.c.created_ms.desc())).all()
         return [_key(row) for row in rows]
 
+    def names(self) -> dict[str, str]:
+        """The names of all keys by id, revoked ones too: what they did stays theirs."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(api_key.c.id, api_key.c.name)).all()
+        return {row[0]: row[1] for row in rows}
+
     def revoke(self, key_id: str, now_ms: int, by: Audit) -> bool:
         """Revoke a live key; False when there is none with this id."""
         live = (api_key.c.id == key_id) & api_key.c.revoked_ms.is_(None)

@@ -17,9 +17,9 @@ from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from protocols.errors import Unavailable
+from protocols.errors import Rejected, Unavailable
 
 BUSY_MS = 10_000
 """How long a writer waits for another process (a CLI verb beside `serve`) before it gives up."""
@@ -27,6 +27,7 @@ CHECKPOINT_PAGES = 8_000
 """WAL pages (32 MB) between checkpoints. A commit of 1,500 orders fills more than SQLite's default
 of 1,000, so each would copy its pages to the database as well: a fifth of the orders a second."""
 _WRITES = "packline_writes"
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _ALIVE = {
     "connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
@@ -61,6 +62,7 @@ def sqlite_url(path: Path) -> str:
 
 def sqlite_path(url: str) -> Path | None:
     """The file behind a URL, or None when it is not SQLite."""
+    _check_url(url)
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
@@ -68,10 +70,28 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine on `url`; the file's folder must exist. Raises nothing until first used."""
+    """An engine on `url`; the file's folder must exist.
+
+    Raises `Rejected("database_url")` for what is neither SQLite nor PostgreSQL; else nothing until
+    it is first used.
+    """
+    _check_url(url)
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(_with_driver(url), pool_pre_ping=True, connect_args=dict(_ALIVE))
     return _open_sqlite(make_url(url))
+
+
+def _check_url(url: str) -> None:
+    try:
+        name = make_url(url).drivername
+    except (ArgumentError, ValueError):  # its words would repeat the address, password and all
+        name = ""
+    if name not in _DRIVERS:
+        raise Rejected(
+            "database_url", "database_url 须为 sqlite:///文件 或 postgresql://用户:密码@主机/库",
+            "database_url is sqlite:///file or postgresql://user:password@host/database",
+            field="database_url",
+        )  # fmt: skip
 
 
 def _open_sqlite(url: URL, **pool: int) -> Engine:
@@ -196,8 +216,44 @@ class ServeLock:
         return False
 
 
+DatabaseError = DBAPIError
+"""What a database raises, for those who must not know its library."""
+_WHY_ZH = (
+    ("not a database", "文件不是 SQLite 数据库，或已损坏"),
+    ("malformed", "数据库文件已损坏"),
+    ("unable to open", "打不开数据库文件"),
+    ("readonly", "数据库文件只读"),
+    ("locked", "数据库被另一个进程占用"),
+    ("refused", "连接被拒绝，这个地址上没有数据库在运行"),
+    ("password", "数据库用户名或密码不正确"),
+    ("does not exist", "没有这个数据库或用户"),
+    ("timeout", "连接数据库超时"),
+    ("resolve", "找不到数据库的主机"),
+    ("translate host", "找不到数据库的主机"),
+)
+
+
+def why_zh(error: DBAPIError) -> str:
+    """What a database's error means, in Chinese; never its address or password."""
+    text = str(error.orig)
+    return next((zh for words, zh in _WHY_ZH if words in text), "数据库暂时不可用")
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be printed: without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def told(error: DBAPIError) -> Unavailable:
+    """The refusal that stands for a database's error."""
+    first = str(error.orig).strip().partition("\n")[0]
+    return Unavailable(
+        "database", why_zh(error), f"the database cannot answer: {first}", field="database_url"
+    )
+
+
 def _unavailable(error: DBAPIError) -> Unavailable:
-    return Unavailable("database", "数据库暂时不可用", f"the database cannot answer: {error.orig}")
+    return told(error)
 
 
 def _with_driver(url: str) -> str:

@@ -17,6 +17,7 @@ from cloud_core.ports import NotifyTarget
 from cloud_core.store.access import write_audit
 from cloud_core.store.engine import changing, reading
 from cloud_core.store.reading import many, selecting
+from cloud_core.store.schema import warehouse
 from cloud_core.store.schema_breaker import notice_outbox, notify_target
 from cloud_core.store.secret_box import SecretBox
 from protocols.errors import Rejected
@@ -56,6 +57,13 @@ class TargetRegister:
 
     def __init__(self, engine: Engine, box: SecretBox) -> None:
         self._engine, self._box = engine, box
+
+    def unknown_warehouse(self, names: Sequence[str]) -> str:
+        """The first of these that is no warehouse, "" when all are."""
+        c = warehouse.c
+        with reading(self._engine) as connection:
+            known = set(connection.execute(select(c.id).where(c.id.in_(names))).scalars())
+        return next((name for name in names if name not in known), "")
 
     def add(self, target: NotifyTarget, ear: Ear, shown_url: str, by: Audit) -> None:
         """Keep a new target. Raises `Rejected("notify_exists")`."""

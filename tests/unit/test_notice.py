@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from cloud_core.domain import notice as law
 from cloud_core.notifiers import dingtalk
 from protocols.errors import Rejected
+from tests.house.tree import ROOT
 
 
 def test_the_dingtalk_signature_is_the_documented_one() -> None:
@@ -96,3 +98,16 @@ def test_nonsense_is_refused_by_field(
     with pytest.raises(Rejected) as refused:
         check(*values)
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_every_kind_that_is_told_can_be_asked_for() -> None:
+    told = set()
+    for path in sorted((ROOT / "cloud_core").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            if node.func.id == "tell" and isinstance(node.args[1], ast.Constant):
+                told.add(str(node.args[1].value))
+    assert told == set(law.NOTICE_KINDS)
+    manual = (ROOT / "docs" / "OPERATING.md").read_text(encoding="utf-8")
+    assert all(f"`{kind}`" in manual for kind in told)

@@ -37,7 +37,7 @@ async def test_a_breaker_is_seen_forced_and_freed(core: HttpCore) -> None:
     listed = await core.client.get("/v1/breakers", headers=core.key())
     (row,) = listed.json()["items"]
     assert (row["forced"], row["forced_by"], row["forced_until_ms"]) == (
-        "open", "key:k-write", until_ms,
+        "open", "key:k-write write", until_ms,
     )  # fmt: skip
     (audit,) = [a for a in core.rows(t.audit) if a["action"] == "breaker.forced"]
     assert audit["detail"] == "open: 停电"
@@ -102,6 +102,7 @@ async def test_a_target_is_added_tested_told_and_removed(core: HttpCore, away: R
 async def test_forcing_a_breaker_reaches_the_head_through_the_running_core(
     core: HttpCore, away: Robots
 ) -> None:
+    core.insert(t.warehouse, {"id": "SZ", "site": "sz", "name": "深圳仓", "carrier": "YS"})
     for name, url in (("head", away.dingtalk), ("other-house", away.dingtalk)):
         warehouses = ["HZ"] if name == "head" else ["SZ"]
         body = {"name": name, "kind": "dingtalk", "url": url, "secret": SECRET,
@@ -123,3 +124,25 @@ async def test_what_a_refused_command_wanted_to_tell_is_not_told(
     assert (await post(core, "/v1/notify/targets", body, "admin")).status_code == 201
     await post(core, "/v1/breakers/HZ", {"mode": "open"})  # no reason
     assert core.rows(notice_outbox) == []
+
+
+async def test_words_name_the_person_and_say_what_counts(core: HttpCore) -> None:
+    body = {"mode": "open", "reason": "停电"}
+    forced = await core.client.post("/v1/breakers/HZ", json=body, headers=core.key("write"))
+    assert forced.json()["state_zh"] == "人工暂停派单"
+    (alarm,) = [row for row in core.rows(t.alarm) if row["kind"] == "breaker_forced"]
+    assert "write（key:k-write） 人工暂停派单" in alarm["text"]
+    (listed,) = (await core.client.get("/v1/breakers", headers=core.key("read"))).json()["items"]
+    assert listed["state_zh"] == "人工暂停派单"
+
+
+async def test_a_target_cannot_wait_for_what_never_comes(core: HttpCore) -> None:
+    new = {"name": "a", "kind": "log"}
+    for more, field in (({"kinds": ["nonsense"]}, "kinds"), ({"warehouses": ["X1"]}, "warehouses")):
+        refused = await core.client.post(
+            "/v1/notify/targets", json={**new, **more}, headers=core.key("admin")
+        )
+        assert (refused.json()["code"], refused.json()["field"]) == ("notify_filter", field)
+    good = {**new, "kinds": ["breaker"], "warehouses": ["HZ"]}
+    added = await core.client.post("/v1/notify/targets", json=good, headers=core.key("admin"))
+    assert added.status_code == 201
