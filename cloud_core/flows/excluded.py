@@ -25,6 +25,9 @@ TIMEOUT_OUT_MS = 300_000
 REJECT_OUT_MS = 300_000
 REJECT_OUT_MS_MAX = 3_600_000
 """How long a refusal counts at first and at most; it doubles with every one in a row."""
+START_OUT_MS = 60_000
+"""A new connection of an agent ends a refusal only from this age on: a line that comes and goes
+does not have a whole queue offered and refused each time."""
 REASON_CHARS_MAX = 32
 _ABLE = frozenset({"ok", "warn"})
 """Levels of a printer that prints, as an agent's heartbeat names them."""
@@ -82,10 +85,11 @@ def _came_back(ws: WorkingSet, warehouse: str, out: Mapping[str, Any]) -> bool:
     if "inc" not in out:
         return False
     started, able = _agents_now(ws, warehouse)
+    if not set(able) <= set(out["able"]):
+        return True
     before = out["inc"]
-    return any(inc != before.get(agent, 0) for agent, inc in started.items()) or not (
-        set(able) <= set(out["able"])
-    )
+    anew = any(inc != before.get(agent, 0) for agent, inc in started.items())
+    return anew and ws.now_ms - out["at"] >= START_OUT_MS
 
 
 def _agents_now(ws: WorkingSet, warehouse: str) -> tuple[dict[str, int], list[str]]:

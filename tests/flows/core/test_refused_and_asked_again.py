@@ -10,7 +10,7 @@ import pytest
 from cloud_core.domain import commands as c
 from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.wording import change_zh
-from cloud_core.flows.excluded import REJECT_OUT_MS_MAX
+from cloud_core.flows.excluded import REJECT_OUT_MS_MAX, START_OUT_MS
 from protocols import events as e
 from protocols.errors import Rejected
 from protocols.messages import AgentState
@@ -50,9 +50,12 @@ def swept(bench: CoreBench) -> str:
 def test_a_bench_that_started_anew_is_asked_again(bench: CoreBench) -> None:
     bench.shop("1")
     refuse(bench)
+    bench.clock.advance(START_OUT_MS // 1000 - 1)
     beat(bench)
     assert swept(bench) == "", "nothing has changed there"
     beat(bench, inc=2)
+    assert swept(bench) == "", "a line that comes and goes does not ask each time"
+    bench.clock.advance(1)
     assert swept(bench) == "HZ01"
     assert accepted(bench, "1")["state"] == "granted"
 
