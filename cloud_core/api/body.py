@@ -13,6 +13,7 @@ from protocols.errors import Rejected
 
 STRUCT_BYTES_MAX = 64_000
 _JSON_DEPTH = 2
+_FIELD = re.compile(r"field `([^`]+)`")
 _NAMED = re.compile(r"field `([^`]+)`|at `\$\.([^`]+)`")
 T = TypeVar("T")
 
@@ -49,6 +50,15 @@ async def read_struct(request: Request, kind: type[T]) -> T:
             "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",
             field="body",
         ) from error  # fmt: skip
+
+
+def misshapen(code: str, error: msgspec.ValidationError) -> Rejected:
+    """The refusal of a body that lacks a field, has one too many or one of another type."""
+    text, _, path = str(error).partition(" - at `$")
+    inner = _FIELD.search(text)
+    at = ".".join(part for part in (path.strip("`."), inner[1] if inner else "") if part) or "body"
+    why = "多余" if "unknown" in text else "缺失" if "missing" in text else "类型不正确"
+    return Rejected(code, f"字段 {at} {why}", text, field=at)
 
 
 def _too_large(max_bytes: int) -> Rejected:

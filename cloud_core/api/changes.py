@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from cloud_core.api import shapes
-from cloud_core.api.body import STRUCT_BYTES_MAX, read_bounded
+from cloud_core.api.body import STRUCT_BYTES_MAX, misshapen, read_bounded
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import unknown
 from cloud_core.api.guard import Reader, TheDoors, Writer, audit
@@ -224,11 +224,7 @@ def read_body(raw: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        told, _, path = str(error).partition(" - at `$")
-        raise Rejected(
-            "request_invalid", "字段缺失、多余或类型不正确", told,
-            field=path.strip("`.") or "body",
-        ) from error  # fmt: skip
+        raise misshapen("request_invalid", error) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected(
             "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",

@@ -271,8 +271,9 @@ def _found(
             Audit(now_ms, member.actor, member.source, "console.phone_searched", "", found)
         )
         q = "*" * _LAST_DIGITS if is_short else mask_phone(q)
+    hold = doors.ledger.views.hold(q.upper()) if q and not rows and not is_phone else None
     frame = frame_of(request, member, "search", q=q)
-    return page(doors, "search", {"rows": rows, "is_phone": is_phone}, frame)
+    return page(doors, "search", {"rows": rows, "is_phone": is_phone, "hold": hold}, frame)
 
 
 _LAST_DIGITS = 4

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from cloud_core.api import ledger_shapes as shapes
-from cloud_core.api.body import read_bounded
+from cloud_core.api.body import misshapen, read_bounded
 from cloud_core.api.doors import Doors
 from cloud_core.api.errors import answer, unknown
 from cloud_core.api.guard import Caller, Holder, TheDoors
@@ -41,7 +40,6 @@ from protocols.errors import Rejected
 router = APIRouter()
 
 BODY_BYTES_MAX = 2_000_000
-_NAMED = re.compile(r"field `([^`]+)`")
 HoldId = Annotated[
     str,
     Path(
@@ -154,13 +152,7 @@ def _read(raw: bytes) -> tuple[list[_Hold], bool]:
     try:
         body = msgspec.json.decode(raw, type=_Body)
     except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `$")
-        named = _NAMED.search(text)
-        at = ".".join(part for part in (path.strip("`."), named[1] if named else "") if part)
-        why = "多余" if "unknown" in text else "缺失" if "missing" in text else "类型不正确"
-        raise Rejected(
-            "field_type", f"字段 {at or 'body'} {why}", text, field=at or "body"
-        ) from error
+        raise misshapen("field_type", error) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise Rejected(
             "json_broken", "不是有效的 JSON（UTF-8）", f"the body is not valid JSON: {error}",

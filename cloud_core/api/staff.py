@@ -90,7 +90,7 @@ def show_order(order_id: AnyId, doors: TheDoors, _caller: Reader) -> Response:
     ),
 )  # fmt: skip
 def show_shipment(shipment_id: AnyId, doors: TheDoors, _caller: Reader) -> Response:
-    """By its own id or its waybill number."""
+    """By its own id or its waybill number; by a number of its order the order's first one."""
     shipment = doors.views.shipment(shipment_id)
     if shipment is None:
         raise unknown(

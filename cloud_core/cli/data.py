@@ -34,9 +34,10 @@ from cloud_core.domain.decision_record import PARKED_ZH
 from cloud_core.domain.master_data import WaybillNumber
 from cloud_core.domain.rows import RawMessage
 from cloud_core.domain.shop_order import RowProblem
+from cloud_core.domain.wording import STOP_ZH
 from cloud_core.flows.import_master import Report, kind_named
 from protocols.errors import Rejected
-from protocols.vocabulary import STATE_ZH
+from protocols.vocabulary import STATE_ZH, OrderState
 
 FILE_BYTES_MAX = 20_000_000
 FILL_MAX = 1_000_000
@@ -75,6 +76,7 @@ _IMPORT_ORDER = (
     "skus", "carriers", "warehouses", "agents", "stations", "shelf_locations", "transit_days",
     "carrier_service", "freight", "opening_stock", "waybill_numbers",
 )  # fmt: skip
+_ORDER_STATES = (*(state.value for state in OrderState), "cancelled", "parked")
 _FAULTS = ("alarms", "incidents", "quarantine", "audit")
 
 
@@ -129,16 +131,16 @@ def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, ch
 @click.command("list")
 @click.argument("kind", metavar="KIND")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option("--state", default="", help=f"仅 orders：{'、'.join(_ORDER_STATES)}。")
 @click.option("--all", "every", is_flag=True, help="含已处理的告警、异常。Settled ones too.")
 @as_json
 @with_context
-def list_rows(context: click.Context, kind: str, limit: int, every: bool, as_json: bool) -> None:
+def list_rows(context: click.Context, kind: str, limit: int, state: str, every: bool,
+              as_json: bool) -> None:  # fmt: skip
     """列出主数据或 orders alarms incidents quarantine audit。List rows of one kind."""
     with core_of(context) as wired:
         if kind == "orders":
-            rows = wired.views.orders(before=None, limit=min(limit, 200))
-            for row in rows:
-                row.pop("track_token")
+            rows = _orders(wired, state, min(limit, 200), json_wanted=as_json)
         elif kind == "audit":
             rows = wired.views.audit(limit=limit)
         elif kind in _FAULTS:
@@ -147,6 +149,21 @@ def list_rows(context: click.Context, kind: str, limit: int, every: bool, as_jso
             kind = kind_named(kind)
             rows = _all_master(wired, kind, limit)
     show(rows, _COLUMNS[kind], json_wanted=as_json)
+
+
+def _orders(wired: Wired, state: str, limit: int, *, json_wanted: bool) -> list[dict[str, Any]]:
+    """The newest orders; a table says their state in Chinese, parked ones as such."""
+    if state and state not in _ORDER_STATES:
+        raise Rejected("state_unknown", f"没有状态 {state}，可选：{'、'.join(_ORDER_STATES)}",
+                       f"no state {state}", field="state")  # fmt: skip
+    rows = wired.views.orders(state=state, before=None, limit=limit)
+    parked = {row["id"] for row in wired.views.orders(state="parked", before=None, limit=200)}
+    for row in rows:
+        row.pop("track_token")
+        if not json_wanted:
+            row["stop"] = STOP_ZH.get(row["stop"], row["stop"])
+            row["state"] = "停放" if row["id"] in parked else STATE_ZH.get(row["state"], "")
+    return rows
 
 
 @click.group()

@@ -18,6 +18,14 @@ MAINLAND = tuple(
     code[:2] for code in PROVINCES.values() if code[:2] not in ("71", "81", "82")
 )  # Taiwan, Hong Kong and Macau are priced by the carriers' separate lists.
 _PROVINCE_ZH = {code[:2]: name for name, code in PROVINCES.items()}
+
+
+def place_zh(prefix: str) -> str:
+    """The prefix of a division code (2, 4 or 6 digits) with the province it lies in."""
+    name = _PROVINCE_ZH.get(prefix[:2], "")
+    return f"{name}（{prefix}）" if name else prefix
+
+
 Pair = tuple[str, str]
 """(carrier, warehouse); the warehouse "" stands for all that have no table of their own."""
 

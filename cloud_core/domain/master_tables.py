@@ -7,6 +7,7 @@ store's to say. This module must not know file formats or SQL.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class TableRead:
     values: tuple[MasterValue, ...]
     row_numbers: tuple[int, ...]
     problems: tuple[RowProblem, ...]
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """How the file calls its columns, by our names."""
 
 
 def read_table(kind: str, sheet: Sheet) -> TableRead:
@@ -66,7 +69,8 @@ def read_table(kind: str, sheet: Sheet) -> TableRead:
         else:
             values.append(value)
             numbers.append(row.number)
-    return TableRead(tuple(values), tuple(numbers), tuple(problems))
+    titles = {name: header.cells[at] for name, at in columns.items()}
+    return TableRead(tuple(values), tuple(numbers), tuple(problems), titles)
 
 
 def read_mapping(kind: str, fields: Mapping[str, str]) -> MasterValue:

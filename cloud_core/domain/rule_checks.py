@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from cloud_core.domain.division_names import covers
-from cloud_core.domain.freight import MAINLAND
+from cloud_core.domain.freight import MAINLAND, place_zh
 from cloud_core.domain.master import Master
 from cloud_core.domain.rule_values import Rule, RuleProblem, RuleSet, Then, When
 from cloud_core.domain.service_area import ServiceMap
@@ -66,6 +66,11 @@ def check_rules(rules: RuleSet, known: Known) -> list[RuleProblem]:
                     _missing("", f"split.channels.{channel}", "channel", "渠道", channel)
                 )
     return problems
+
+
+def check_names(rules: RuleSet, known: Known) -> list[RuleProblem]:
+    """Only the names that are not there: said also while other faults stop the rest."""
+    return [problem for rule in rules.rules for problem in _unknown_names(rule, known)]
 
 
 def _unknown_names(rule: Rule, known: Known) -> list[RuleProblem]:
@@ -230,7 +235,7 @@ def _unserved(
         ):
             field = _field_of(rule.then)
             return RuleProblem(rule.name, field, "division_unserved",
-                               f"按此规则，没有承运商能送达 {place}",
+                               f"按此规则，没有承运商能送达 {place_zh(place)}",
                                f"no carrier that the rule leaves delivers to {place}")  # fmt: skip
     return None
 

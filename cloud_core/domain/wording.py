@@ -18,6 +18,10 @@ LABEL_ZH = {
     "": "未打印", "started": "打印中", "printed": "已打印", "unknown": "结果未知",
     "failed": "打印失败", "held": "暂不打印",
 }  # fmt: skip
+HOLD_ZH = {
+    "held": "已占用，等待付款", "confirmed": "已确认付款", "released": "已释放",
+    "expired": "已过期", "moved": "已转入订单",
+}  # fmt: skip
 ALARM_ZH = {
     "address_changed": "面单后改地址",
     "address_flagged": "地址需确认",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from cloud_core.domain.commands import ApplyRules, RulesApplied
 from cloud_core.domain.routing_rules import read_rules, says_nothing
 from cloud_core.domain.rows import Audit
-from cloud_core.domain.rule_checks import Known, check_rules
+from cloud_core.domain.rule_checks import Known, check_names, check_rules
 from cloud_core.store import rules_rows
 from cloud_core.store.divisions import load_names
 from cloud_core.store.working_set import WorkingSet
@@ -32,10 +32,9 @@ def apply_rules(ws: WorkingSet, command: ApplyRules) -> RulesApplied:
     running = int(ws.meta.get(rules_rows.META_KEY, rules_rows.running_version(connection)))
     text = _text(ws, command)
     read = read_rules(text, load_names(), version=running + 1)
-    problems = read.problems
-    if not problems:
-        known = Known(ws.master, rules_rows.channels(connection))
-        problems = tuple(check_rules(read.rules, known))
+    known = Known(ws.master, rules_rows.channels(connection))
+    checked = check_names(read.rules, known) if read.problems else check_rules(read.rules, known)
+    problems = (*read.problems, *checked)
     rules, count = read.rules, len(read.rules.rules)
     if problems or command.dry_run:
         return RulesApplied(running, rules.digest, count, command.dry_run, problems)

@@ -122,7 +122,11 @@ class MasterDoor:
 
 def _report(kind: str, read: TableRead, imported: Imported, *, dry_run: bool) -> Report:
     refused = [
-        dataclasses.replace(problem, position=read.row_numbers[problem.position])
+        dataclasses.replace(
+            problem,
+            position=read.row_numbers[problem.position],
+            field=read.titles.get(problem.field, problem.field),
+        )
         for problem in imported.problems
     ]
     problems = sorted([*read.problems, *refused], key=lambda row: row.position)

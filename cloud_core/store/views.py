@@ -23,14 +23,13 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    union,
     union_all,
 )
 
 from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.tracking import Item, Parcel, Step, Tracking
 from cloud_core.store import schema as t
-from cloud_core.store import schema_after as after
+from cloud_core.store.any_number import ids_named
 from cloud_core.store.engine import reading
 from cloud_core.store.rules_rows import RulesRegister
 from cloud_core.store.schema_breaker import breaker, notice_outbox
@@ -107,7 +106,7 @@ class Views:
         if channel:
             wanted = wanted.where(t.orders.c.channel == channel)
         if q:
-            wanted = wanted.where(t.orders.c.id.in_(_ids_named(q)))
+            wanted = wanted.where(t.orders.c.id.in_(ids_named(q)))
         if before:
             at_ms, order_id = before
             wanted = wanted.where(
@@ -124,17 +123,24 @@ class Views:
     def order(self, name: str) -> Json | None:
         """One order by any of its ids, with lines, shipments, masked contact, incidents, trail."""
         with reading(self._engine) as connection:
-            found = select(*_ORDER_COLUMNS).where(t.orders.c.id.in_(_ids_named(name))).limit(1)
+            found = select(*_ORDER_COLUMNS).where(t.orders.c.id.in_(ids_named(name))).limit(1)
             row = connection.execute(found).mappings().first()
             return _order_detail(connection, row) if row else None
 
     def shipment(self, name: str) -> Json | None:
-        """One shipment by its id or waybill number, with lines, trail and milestones."""
+        """One shipment by its id or waybill number, with lines, trail and milestones; by any
+        number of an order its first one."""
         wanted = select(*_SHIPMENT_COLUMNS).where(
             or_(t.shipment.c.id == name.upper(), t.shipment.c.waybill == name)
         )
         with reading(self._engine) as connection:
             row = connection.execute(wanted.limit(1)).mappings().first()
+            if row is None:
+                of_order = select(*_SHIPMENT_COLUMNS).where(
+                    t.shipment.c.order_id.in_(ids_named(name))
+                )
+                first = of_order.order_by(t.shipment.c.id).limit(1)
+                row = connection.execute(first).mappings().first()
             if row is None:
                 return None
             (shipment,) = _shipments(connection, [row])
@@ -299,27 +305,6 @@ def _in_state(state: str) -> Any:
         parked = and_(t.shipment.c.order_id == t.orders.c.id, t.shipment.c.parked != "")
         return exists(select(t.shipment.c.id).where(parked))
     return and_(t.orders.c.state == state, t.orders.c.stop != "cancelled")
-
-
-def _ids_named(name: str) -> Any:
-    """Order ids that any kind of id names; each part of the union uses an index."""
-    ours = name.upper()
-    return union(
-        select(t.orders.c.id).where(t.orders.c.id == ours),
-        select(t.orders.c.id).where(t.orders.c.native_id == name),
-        select(t.shipment.c.order_id).where(t.shipment.c.id == ours),
-        select(t.shipment.c.order_id).where(t.shipment.c.waybill == name),
-        select(t.shipment.c.order_id)
-        .join(t.waybill, t.waybill.c.shipment_id == t.shipment.c.id)
-        .where(t.waybill.c.number == name),
-        select(t.shipment.c.order_id)
-        .join(t.hold, t.hold.c.shipment_id == t.shipment.c.id)
-        .where(t.hold.c.id.in_((name, ours))),
-        select(after.return_ticket.c.order_id).where(after.return_ticket.c.id == ours),
-        select(t.shipment.c.order_id)
-        .join(after.shipment_serial, after.shipment_serial.c.shipment_id == t.shipment.c.id)
-        .where(after.shipment_serial.c.serial == name),
-    )
 
 
 def _plain_order(row: RowMapping) -> Json:

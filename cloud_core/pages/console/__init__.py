@@ -83,6 +83,7 @@ def _environment() -> Environment:
         STATE_ZH=STATE_ZH,
         STOP_ZH=wording.STOP_ZH,
         LABEL_ZH=wording.LABEL_ZH,
+        HOLD_ZH=wording.HOLD_ZH,
         LIGHT_ZH=urgency.LIGHT_ZH,
         ALARM_ZH=wording.ALARM_ZH,
         BREAKER_ZH=breaker_words.STATE_ZH,

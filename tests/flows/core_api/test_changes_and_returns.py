@@ -57,7 +57,7 @@ async def test_another_address_before_the_grant_is_there_at_once(core: HttpCore)
     )
     for body, code, field in (
         ({"receiver": {**PLACE, "phone": "123"}}, "phone_invalid", "receiver.phone"),
-        ({"receiver": {**PLACE, "fax": "1"}}, "request_invalid", "receiver"),
+        ({"receiver": {**PLACE, "fax": "1"}}, "request_invalid", "receiver.fax"),
         ({"receiver": {"name": "测试乙", "phone": "10000000002", "detail": "某处"}},
          "address_flagged", "receiver"),
     ):  # fmt: skip

@@ -203,3 +203,22 @@ async def test_the_document_shows_the_body_of_a_push(core: HttpCore) -> None:
     order = shown["schema"]["properties"]["events"]["items"]["properties"]["order"]
     assert "hold_unclaimed" in order["properties"]["hold"]["description"]
     assert shown["example"]["events"][0]["order"]["hold"].startswith("H")
+
+
+async def test_a_hold_and_a_native_id_are_found_as_people_type_them(core: HttpCore) -> None:
+    body = {**ONE, "channel": "demo-shop", "order_ref": "Shop-7A"}
+    name = (await hold(core, body, "n-1")).json()["id"]
+    assert core.wired.views.orders(q=name, before=None, limit=5) == []
+    await core.push(events(order_event("SHOP-7A")))
+    await until(lambda: core.rows(t.shipment))
+    await core.push(events(order_event("Shop-7A")))
+    await until(lambda: len(core.rows(t.shipment)) == 2)
+    (found,) = core.wired.views.orders(q=name.lower(), before=None, limit=5)
+    assert found["native_id"] == "Shop-7A"
+    (found,) = core.wired.views.orders(q="shop-7a", before=None, limit=5)
+    assert found["native_id"] == "SHOP-7A"
+    shown = await core.client.get("/v1/shipments/Shop-7A", headers=core.key("read"))
+    assert shown.status_code == 200
+    assert (
+        await core.client.get("/v1/shipments/nope", headers=core.key("read"))
+    ).status_code == 404

@@ -9,10 +9,11 @@ import pytest
 
 from cloud_core.cli import rules, watching
 from cloud_core.cli.root import root
+from cloud_core.domain.freight import place_zh
 from cloud_core.domain.routing_rules import DEFAULTS_TOML, read_rules
 from cloud_core.domain.rule_values import NO_RULES
 from cloud_core.store.divisions import load_names
-from tests.flows.core_api.test_cli import Terminal
+from tests.flows.core_api.test_cli import ORDERS, SKUS, Terminal
 
 rules.register(root)
 watching.register(root)
@@ -97,3 +98,43 @@ def test_a_forced_breaker_is_said_in_the_words_of_the_console(terminal: Terminal
     assert "熔断只能设为" in terminal.run("breaker", "force", "HZ01", "shut", ok=False).output
     refused = terminal.run("notify", "add", "x", "--kind", "log", "--only", "nonsense", ok=False)
     assert "没有类别 nonsense，可选：breaker" in refused.output
+
+
+def test_orders_are_listed_in_chinese_and_by_state(terminal: Terminal) -> None:
+    terminal.run("init")
+    terminal.run("import", "skus", terminal.file("skus.csv", SKUS))
+    terminal.run("channel", "add", "demo-shop", "--dialect", "generic")
+    orders = terminal.file("orders.csv", ORDERS)
+    terminal.run("import", "orders", orders, "--channel", "demo-shop", ok=False)
+    listed = terminal.run("list", "orders").output
+    assert "停放" in listed
+    assert "routed" not in listed
+    assert "F-1" in terminal.run("list", "orders", "--state", "parked").output
+    assert "F-1" not in terminal.run("list", "orders", "--state", "delivered").output
+    refused = terminal.run("list", "orders", "--state", "lost", ok=False)
+    assert "没有状态 lost" in refused.output
+
+
+def test_a_rule_file_tells_all_its_faults_at_once(terminal: Terminal) -> None:
+    terminal.run("init")
+    text = (
+        '[[rules]]\nname = "一"\nthen = {force_carrier = "NOPE"}\n'
+        '[[rules]]\nname = "二"\nwhen = {weight_over_kg = "x"}\nthen = {tags = ["t"]}\n'
+    )
+    found = terminal.run("rules", "check", terminal.file("r.toml", text), ok=False).output
+    assert "NOPE" in found
+    assert "when.weight_over_kg" in found
+
+
+def test_a_place_is_named_and_a_freight_row_names_its_column(terminal: Terminal) -> None:
+    assert place_zh("54") == "西藏（54）"
+    assert place_zh("5401") == "西藏（5401）"
+    terminal.run("init")
+    carriers = "id,name\nYS,演示快运\n"
+    terminal.run("import", "carriers", terminal.file("c.csv", carriers))
+    freight = (
+        "承运商,地区,起始重量(克),首重(克),首重价(分),续重(克),续重价(分)\n"
+        "YS,全国,500,1000,800,1000,300\n"
+    )
+    found = terminal.run("import", "freight", terminal.file("f.csv", freight), ok=False).output
+    assert "[起始重量(克)]" in found, found
