@@ -9,6 +9,7 @@ import pytest
 
 from cloud_core.domain.hold_commands import ExpireHolds
 from cloud_core.store import schema as t
+from tests.support.console import Staffer
 from tests.support.http_core import HttpCore, events, order_event, until
 
 ONE = {"lines": [{"sku": "SKU-001", "quantity": 2}], "order_ref": "CART-1"}
@@ -222,3 +223,12 @@ async def test_a_hold_and_a_native_id_are_found_as_people_type_them(core: HttpCo
     assert (
         await core.client.get("/v1/shipments/nope", headers=core.key("read"))
     ).status_code == 404
+
+
+async def test_the_console_shows_a_hold_that_no_order_has_taken(core: HttpCore) -> None:
+    staff = Staffer(core)
+    await staff.sign_in("write")
+    name = (await hold(core, {**ONE, "channel": "demo-shop"}, "p-1")).json()["id"]
+    page = await staff.see(f"/console/search?q={name.lower()}")
+    assert name in page
+    assert "已占用，等待付款" in page
