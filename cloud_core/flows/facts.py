@@ -20,6 +20,7 @@ from cloud_core.flows.claim import try_accepted
 from cloud_core.flows.gifts import move_gift
 from cloud_core.flows.grant import grant, void_waybill
 from cloud_core.flows.incident_holds import end_by_bench
+from cloud_core.flows.lost_grants import grant_refused
 from cloud_core.flows.own import own, release, settle_order, take_back
 from cloud_core.flows.readdress import bench_stopped
 from cloud_core.flows.reattach import draw_again, forgotten, reattach
@@ -328,6 +329,8 @@ def _command_received(report: Report) -> None:
         if row is not None and row.agent == report.agent and row.received_ms is None:
             code = refused.get(command_id, "")[:48]
             report.ws.outbox.put(replace(row, received_ms=report.ws.now_ms, result=code))
+            if code == "stale_token" and row.kind == "grant":
+                grant_refused(report.ws, report.agent, row)
             if code and code not in _HARMLESS:
                 report.ws.alarm(
                     "command_refused",

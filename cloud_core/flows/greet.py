@@ -13,16 +13,15 @@ from cloud_core.domain.commands import GreetAgent, SeeAgent
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import AgentState, Shipment, Stream
-from cloud_core.flows.changes import READDRESS
 from cloud_core.flows.grant import send_grant
+from cloud_core.flows.lost_grants import stop_again
 from cloud_core.flows.own import note
-from cloud_core.flows.readdress import SCREEN_ZH
 from cloud_core.flows.record import check_site, open_stream
 from cloud_core.flows.recover import expect_replay
 from cloud_core.flows.returns import reissue_open
 from cloud_core.store.working_set import WorkingSet
 from protocols import chain, codec, limits
-from protocols.commands import Cancel, Fence, Fences, ResyncDone
+from protocols.commands import Fence, Fences, ResyncDone
 from protocols.errors import Rejected
 from protocols.messages import StreamHave, StreamPosition, Token, Welcome
 
@@ -46,7 +45,6 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
     ws.learn_offset(command.agent, hello.boot, ws.now_ms - hello.mono_ms)
     if hello.inc > state.inc or not _reachable_before(ws, state):
         ws.wake_parked = True  # it may take now what it refused before it started anew
-    expect_replay(ws, command.agent, hello)
     haves, resync = [], False
     for position in hello.streams:
         for kept in position.kept:
@@ -61,6 +59,7 @@ def greet_agent(ws: WorkingSet, command: GreetAgent) -> Welcome:
         haves.append(have)
         if position.stream == "floor" and hello.fresh:
             resync = _resync(ws, command.agent, stream, position) or resync
+    expect_replay(ws, command.agent, hello)  # now that the open grants of a new card are queued
     ws.touched_agents.add(command.agent)
     return Welcome(
         limits.VERSION,
@@ -192,12 +191,7 @@ def _reissue(ws: WorkingSet, shipment: Shipment, epoch: str) -> list[str]:
         return [send_grant(ws, shipment, reissue=True, suffix=suffix)]
     granted = replace(shipment, token_n=shipment.token_n - 1)
     again = send_grant(ws, granted, reissue=True, suffix=suffix)
-    moving = shipment.waiting == READDRESS
-    why, text = ("address_changed", SCREEN_ZH) if moving else ("stopping", "")
-    body = Cancel(shipment.id, shipment.token, why, shipment.order_id, True, text)
-    cancel = f"cancel:{shipment.id}:{shipment.token_epoch}.{shipment.token_n}{suffix}"
-    ws.send(cancel, shipment.agent, "cancel", codec.encode(body), shipment_id=shipment.id)
-    return [again, cancel]
+    return [again, stop_again(ws, shipment, suffix)]
 
 
 def _supersede(ws: WorkingSet, agent: str) -> None:

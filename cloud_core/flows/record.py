@@ -125,7 +125,7 @@ def record_batch(ws: WorkingSet, command: RecordBatch) -> Ack:
             refusals.append(Refusal(seq, code))
     stream = replace(stream, have=last, hash=hashes[-1])
     ws.streams.put(stream)
-    if ws.recovering:
+    if command.agent in ws.replay_goals:
         note_replayed(ws, command.agent)
     return _ack(ws, stream, rej=refusals)
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from cloud_core.domain.commands import WaiveAgent
 from cloud_core.domain.rows import AgentState, Audit
+from cloud_core.flows.lost_grants import find_lost
 from cloud_core.store.working_set import WorkingSet
 from protocols.errors import Rejected
 from protocols.messages import Hello
@@ -21,7 +22,9 @@ def expect_replay(ws: WorkingSet, agent: str, hello: Hello) -> None:
     Only a hello that knows this life of the core counts: an older one that comes late would
     announce less than the agent has.
     """
-    if not ws.recovering or hello.core_epoch != ws.core_epoch:
+    state = ws.agents.get(agent)
+    late = state is not None and state.waived == 1 and state.replayed_epoch < ws.core_epoch
+    if not (ws.recovering or late) or hello.core_epoch != ws.core_epoch:
         return
     goal = {f"{p.stream}/{p.epoch}": p.next - 1 for p in hello.streams if p.stream == "floor"}
     for position in hello.streams:
@@ -35,16 +38,19 @@ def expect_replay(ws: WorkingSet, agent: str, hello: Hello) -> None:
 def note_replayed(ws: WorkingSet, agent: str) -> None:
     """Mark the agent as replayed once the core holds what its hello announced."""
     goal = ws.replay_goals.get(agent)
-    if goal is None:
+    state = ws.agents.get(agent) or AgentState(agent)
+    if goal is None or (state.replayed_epoch == ws.core_epoch and not ws.recovering):
         return
     for key, last in goal.items():
         name, _, epoch = key.partition("/")
         stream = ws.streams.get((agent, name, epoch))
         if last and (stream is None or stream.have < last):
             return
-    state = ws.agents.get(agent) or AgentState(agent)
     ws.agents.put(replace(state, replayed_epoch=ws.core_epoch))
-    finish_if_done(ws)
+    if ws.recovering:
+        finish_if_done(ws)
+    else:  # waived, and back after all
+        find_lost(ws, agent)
 
 
 def finish_if_done(ws: WorkingSet) -> None:
@@ -58,6 +64,10 @@ def finish_if_done(ws: WorkingSet) -> None:
     ws.meta["recovering"] = "0"
     ws.trail("core", "recovered", "core", str(ws.core_epoch))
     ws.close_alarm("recovering", "core")
+    for info in ws.master.agents.values():
+        state = ws.agents.get(info.id)
+        if state is not None and state.replayed_epoch == ws.core_epoch:
+            find_lost(ws, info.id)
 
 
 def waive_agent(ws: WorkingSet, command: WaiveAgent) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
 from cloud_core.domain import rows as r
+from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.store import schema as t
 from cloud_core.store.reading import many, parts, selecting
 
 ParkedPlace = tuple[int, int, str]
 """Where a parked shipment stands in line: (priority, paid_ms, id)."""
 _NOT_FOR_A_NUMBER = ("", "claim")
+_ROWS_PAGE = 5_000
+"""Rows of a stream that are read back at a time."""
 _OUTBOX = selecting(t.outbox, r.OutboxRow)
 _CONTACT = selecting(t.contact, r.Contact)
 
@@ -172,6 +175,26 @@ class DueFetch:
                 r.OutboxRow,
             )
         ]
+
+    def on_bench(self, agent: str, life: int) -> list[str]:
+        """Shipments at this agent's bench under a token of a life of the core before `life`."""
+        c = t.shipment.c
+        wanted = select(c.id).where(
+            c.agent == agent, c.token_epoch < life, c.state.in_(sorted(ON_THE_BENCH))
+        )
+        return list(self.connection.execute(wanted.order_by(c.id)).scalars())
+
+    def rows_back(self, stream_id: int, last: int, kind: str, oldest_ms: int) -> Iterator[bytes]:
+        """Rows of one type of a stream from `last` back to the first that is older, in portions."""
+        c = t.event.c
+        for top in range(last, 0, -_ROWS_PAGE):
+            page = select(c.type, c.at_ms, c.row).where(
+                c.stream_id == stream_id, c.seq > top - _ROWS_PAGE, c.seq <= top
+            )
+            found = self.connection.execute(page.order_by(c.seq.desc())).all()
+            yield from (row.row for row in found if row.type == kind)
+            if found and max(row.at_ms for row in found) < oldest_ms:
+                return
 
     def tries_of(self, shipment_id: str) -> list[tuple[str, str]]:
         """(command, agent) of every claim the shipment was ever in."""
