@@ -34,7 +34,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("unit, flows and house", ("unit", "flows", "crash", "house"), 2),
+    Stage("unit, flows and house", ("unit", "flows", "crash", "house"), 3),
     Stage("simulation: 5 seeds and the planted bugs", ("simulation",), 2, spread=True),
     Stage("integration", ("integration",), 3),
     Stage("browser", ("browser",), 2),

@@ -29,7 +29,7 @@ KILLS = 6 + 4 + len(VICTIMS)
 DOUBLES = 0.3
 DOWN_S_MOST = 0.6
 WAITING = 5
-UNPAID = 200
+UNPAID, AT_ONCE = 300, 6
 LABEL_BYTES = 5_000
 
 TAMPERED = {
@@ -81,7 +81,7 @@ class Executioner:
 
     async def answered_and_not_processed(self) -> None:
         """The shop has its answer, its orders are stored and not yet looked into."""
-        await self.plant.till.reserve(UNPAID)
+        await self.plant.till.reserve(UNPAID, AT_ONCE)
         await self.strike("answered, not processed", "core")
 
     async def beeped_and_not_sent(self) -> None:

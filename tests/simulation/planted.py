@@ -439,6 +439,8 @@ BAD_LINE = {
     "refund_share": 0.6,
 }
 """Messages overtake each other, and half of all orders are taken back."""
+EARLY_PAPER = {"print_on": {"hz": "grant", "sh": "grant", "gz": "grant"}}
+"""Every label is out long before its parcel leaves, so that a dead card leaves many in doubt."""
 BANK: dict[str, Planted] = {
     "ack_before_commit": Planted(ack_before_commit, 5, ("P1", "P2", "P6", "crash")),
     "synchronous_normal": Planted(synchronous_normal, 2, ("P1", "P2", "P6")),
@@ -447,7 +449,7 @@ BANK: dict[str, Planted] = {
     "print_on_accept": Planted(print_on_accept, 1, ("P4",)),
     "stale_token_accepted": Planted(stale_token_accepted, 4, ("P4",)),
     "reprint_of_unknown": Planted(reprint_of_unknown, 2, ("P6",)),
-    "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 2, ("P6",)),
+    "reissue_is_a_new_label": Planted(reissue_is_a_new_label, 2, ("P6",), history=EARLY_PAPER),
     "cancel_overtaken_by_its_offer": Planted(
         cancel_overtaken_by_its_offer, 2, ("P4",), 1, BAD_LINE
     ),

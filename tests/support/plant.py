@@ -149,8 +149,11 @@ class Till:
         self.answered += [order["native_id"] for order in sold]
         self._pulse.beat("answer")
 
-    async def reserve(self, count: int) -> None:
-        """One request with `count` orders that are not paid yet: much to store, nothing to pack."""
+    async def reserve(self, count: int, requests: int) -> None:
+        """Requests at once, each of `count` orders not paid yet: much to store, none to pack."""
+        await asyncio.gather(*(self._reserve(count) for _ in range(requests)))
+
+    async def _reserve(self, count: int) -> None:
         self._batch += 1
         ordered = made_up.make_orders(count, self._batch, prefix="UN")
         while not await self._push(made_up.generic_body(ordered, kind="created")):
