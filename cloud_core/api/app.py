@@ -87,7 +87,7 @@ def create_app(doors: Doors, lifespan: Lifespan | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _internal)
-    app.add_middleware(CanonicalLine, doors=doors)
+    app.add_middleware(CanonicalLine)
     return app
 
 
@@ -121,8 +121,8 @@ def _own_422(answers: dict[str, Any], ours: dict[str, Any], *, keep: bool) -> No
 class CanonicalLine:
     """One log line and one count a request, by route template: paths may hold secret tokens."""
 
-    def __init__(self, app: ASGIApp, doors: Doors) -> None:
-        self._app, self._doors = app, doors
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and note its status and time."""
@@ -142,7 +142,7 @@ class CanonicalLine:
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unmatched")
-            self._doors.metrics.answered(scope["method"], route, status, seconds)
+            scope["app"].state.doors.metrics.answered(scope["method"], route, status, seconds)
             _log.info(
                 "http.request_answered", method=scope["method"], route=route, status=status,
                 ms=round(seconds * 1000, 1), key=scope.get("packline.key", ""),

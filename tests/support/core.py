@@ -80,7 +80,6 @@ class CoreBench:
     def __init__(self, folder: Path, *, policy: Policy | None = None) -> None:
         self.folder = folder
         self.engine: Engine = open_database(folder, "core.db")
-        t.metadata.create_all(self.engine)
         self.clock = SetClock()
         self.touched: set[str] = set()
         self._fill()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from cloud_core import logs
 from cloud_core.api.app import create_app
@@ -26,7 +27,6 @@ from cloud_core.store import key_file
 from cloud_core.store import schema as t
 from cloud_core.store.channel_rows import Channel
 from cloud_core.store.engine import writer
-from cloud_core.store.migrate import migrate
 from cloud_core.worker import Pace
 from tests.support.core import SetClock
 from tests.support.databases import open_database
@@ -54,6 +54,10 @@ class QuietWriteBack:
         return WriteBackAnswer(True, "200")
 
 
+_unused: list[FastAPI] = []
+"""Applications of cores that ended; putting all routes together takes longer than most stories."""
+
+
 class HttpCore:
     """The wired core, a client on its door, keys by scope, a clock that stands still."""
 
@@ -65,7 +69,6 @@ class HttpCore:
         if not key_path.exists():
             key_file.create(key_path, lambda count: bytes(range(count)))
         engine = open_database(folder)
-        migrate(engine)
         self.folder = folder
         self.clock = SetClock(NOW_MS)
         self.shop = QuietWriteBack()
@@ -76,17 +79,19 @@ class HttpCore:
             systems=systems or {},
         )  # fmt: skip
         self.wired: Wired = wire(engine, key_file.load(key_path), ports, knobs)
-        self.app = create_app(self.wired.doors)
         self.keys: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncIterator[HttpCore]:
-        """The loops run and `client` is connected."""
+        """The loops run and `client` is connected to `app`."""
+        self.app = _unused.pop() if _unused else create_app(self.wired.doors)
+        self.app.state.doors = self.wired.doors
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://core")
         async with running(self.wired), client:
             self.client = client
             yield self
+        _unused.append(self.app)
 
     def insert(self, table: Any, *rows: dict[str, Any]) -> None:
         """Rows put straight into a table."""

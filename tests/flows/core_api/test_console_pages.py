@@ -233,7 +233,7 @@ async def test_the_lists_know_the_colours_as_the_rule_does(core: HttpCore, staff
     for number in range(48):
         due = NOW_MS + chance.choice((-HOUR, 0, 1, 4 * HOUR, 4 * HOUR + 1, 40 * HOUR))
         state, stop = chance.choice(OPEN[1:]), chance.choice(("", "", "", "cancelled"))
-        parked = chance.choice(("", "", "no_stock"))
+        parked = chance.choice(("", "", "outside"))
         orders.append(order_row(number, ship_by_ms=due, state=state, stop=stop))
         shipments.append(
             shipment_row(number, ship_by_ms=due, state=state, stop=stop, parked=parked)
