@@ -40,7 +40,7 @@ PEER_SCRIPT = Path(__file__).parent / "peers" / "gateway.py"
 OUTAGE_RATE, OUTAGE_S = 500, 20.0
 KILL_RATE, KILLS = 100, 8
 ARRIVE_S = 120.0
-QUIET_S = 8.0
+QUIET_S = 30.0
 """When nothing has arrived for so long, nothing more will."""
 _NUMBER = re.compile(rb'"length":(\d+)')
 
