@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -51,15 +52,13 @@ def _bare(ground: Ground, spread: str) -> Runs:
         for engine in ground.engines:
             bed = stack.enter_context(ground.bed(engine))
             ours = stack.enter_context(ground.ours(bed))
-            turns[f"Packline, {engine}"] = lambda ours=ours: ours.all(  # type: ignore[misc]
-                do="holds", callers=CALLERS, seconds=seconds, **where
+            turns[f"Packline, {engine}"] = partial(
+                ours.all, do="holds", callers=CALLERS, seconds=seconds, **where
             )
         if ground.databases is not None:
             for way, name in WAYS.items():
                 _bed, sql = stack.enter_context(RivalBed(ground, way, SHELF_UNITS, 1))
-                turns[name] = lambda sql=sql: sql.all(  # type: ignore[misc]
-                    do="sql", callers=8, seconds=seconds, **where
-                )
+                turns[name] = partial(sql.all, do="sql", callers=8, seconds=seconds, **where)
         if ground.redis is not None:
             RedisStock(ground.redis.path).fill(SKUS, SHELF_UNITS)
             lua = stack.enter_context(ground.rivals("redis", ground.redis.path))

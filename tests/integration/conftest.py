@@ -1,11 +1,12 @@
-"""Both brokers for tests with real programs, and a voice that is heard in every run."""
+"""Both brokers for tests with real programs, PostgreSQL, and a voice that is heard in every run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support import databases, postgres
 from tests.support.plant import BrokerKind
 from virtual_warehouse.broker import EmbeddedBroker, MosquittoBroker, find_mosquitto
 
@@ -28,3 +29,13 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
             print(text, flush=True)
 
     return aloud
+
+
+@pytest.fixture
+def on_postgresql() -> Iterator[None]:
+    """Every core opened by the test stands on PostgreSQL; without a server it is skipped aloud."""
+    try:
+        with databases.running_on("postgresql"):
+            yield
+    except postgres.NoServer as missing:
+        pytest.skip(str(missing))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from cloud_core.domain.hours import midnight_ms
 from cloud_core.domain.policy import DAY_MS
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
-from tests.support import databases, postgres
 from tests.support.databases import open_database
 from tests.support.hammer import Core
 from tests.support.ledger import write_openings
@@ -36,6 +34,7 @@ GIVEN = text(
 )
 """What waits keeps goods aside where there are any (DESIGN §6); that is not work given."""
 PARKED = text("SELECT parked, count(*) FROM shipment WHERE parked <> '' GROUP BY parked")
+pytestmark = pytest.mark.usefixtures("on_postgresql")
 
 
 @dataclass
@@ -45,15 +44,6 @@ class Day:
     given: dict[str, int] = field(default_factory=dict)
     parked: dict[str, int] = field(default_factory=dict)
     answers: list[Any] = field(default_factory=list)
-
-
-@pytest.fixture(autouse=True)
-def on_postgresql() -> Iterator[None]:
-    try:
-        with databases.running_on("postgresql"):
-            yield
-    except postgres.NoServer as missing:
-        pytest.skip(str(missing))
 
 
 def test_no_warehouse_is_given_more_than_its_day_holds(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ same judge must convict cores with planted faults, or its verdict would mean not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support import databases, postgres
 from tests.support.hammer import CLIENTS, CORES, Hammer
 from tests.support.hammer_plants import PLANTS
 
@@ -28,16 +27,9 @@ CONTROLS = {
     "answered before the commit": "acknowledged",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(110)]
-
-
-@pytest.fixture(autouse=True)
-def on_postgresql() -> Iterator[None]:
-    try:
-        with databases.running_on("postgresql"):
-            yield
-    except postgres.NoServer as missing:
-        pytest.skip(str(missing))
+pytestmark = [
+    pytest.mark.slow, pytest.mark.timeout(110), pytest.mark.usefixtures("on_postgresql"),
+]  # fmt: skip
 
 
 def test_what_was_acknowledged_is_true_whatever_was_killed_or_cut(
