@@ -37,8 +37,10 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test bears its stage's mark; the slow go first, that none is left alone at the end."""
     for item in items:
         folders = item.path.relative_to(item.config.rootpath).parts
         for stage in STAGES:
             if stage in folders:
                 item.add_marker(stage)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -23,8 +23,8 @@ SETUP_SUMMARY = ROOT / ".venv" / "setup-summary.txt"
 class Stage:
     """One row of the run: a name, folders under `tests/`, pytest workers (0 = one process).
 
-    A stage without a test fails: silence is no proof. `spread` deals single tests out to the
-    workers, for stages whose tests are long and share nothing.
+    A stage without a test fails: silence is no proof. `spread` deals the tests out to
+    the workers one by one, for stages whose tests are long and share nothing.
     """
 
     name: str
@@ -36,9 +36,12 @@ class Stage:
 STAGES = (
     Stage("unit, flows and house", ("unit", "flows", "crash", "house"), 3),
     Stage("simulation: 5 seeds and the planted bugs", ("simulation",), 2, spread=True),
-    Stage("integration", ("integration",), 3),
-    Stage("browser", ("browser",), 2),
+    Stage("integration", ("integration",), 3, spread=True),
+    Stage("browser", ("browser",), 2, spread=True),
 )
+
+BY_FILE = ("--dist", "loadfile")
+SPREAD = ("--dist", "load", "--maxschedchunk", "1")
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ def run_stage(stage: Stage, flags: list[str]) -> Outcome:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not hardware", f"--junitxml={report}"]
     if stage.workers:
-        command += ["-n", str(stage.workers), "--dist", "load" if stage.spread else "loadfile"]
+        command += ["-n", str(stage.workers), *(SPREAD if stage.spread else BY_FILE)]
     start = time.monotonic()
     status = subprocess.run([*command, *flags, *folders], cwd=ROOT, check=False).returncode
     outcome = Outcome(stage.name, status == 0, time.monotonic() - start)

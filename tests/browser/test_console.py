@@ -91,6 +91,7 @@ async def test_an_incident_is_settled_without_a_script(
     assert core.rows(t.incident)[0]["resolved_by"] == "key:k-write"
 
 
+@pytest.mark.slow
 async def test_the_script_shows_what_is_new_and_spoils_nothing_typed(
     browser: Browser, house: tuple[HttpCore, str]
 ) -> None:

@@ -20,7 +20,7 @@ from tests.integration.test_box_left_alone import until
 from tests.integration.test_printer_verbs import printer
 from virtual_warehouse.printer import VirtualPrinter
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def free_ports(count: int) -> list[int]:

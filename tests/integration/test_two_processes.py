@@ -46,6 +46,9 @@ TAKE_OVER_S = 10.0
 """The promise: a site is served again this soon after its process was killed."""
 
 
+pytestmark = pytest.mark.slow
+
+
 @dataclass
 class Hand:
     """An agent played by hand on a line of its own."""

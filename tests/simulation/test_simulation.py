@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.simulation, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.simulation, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
