@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
+from cloud_core.domain.progress import ON_THE_BENCH, RANK
+
 CHINA = timezone(timedelta(hours=8))
 _WEEKDAYS = "一二三四五六日"
 
@@ -32,21 +34,19 @@ _HEADLINE = {
     "delivered": "已签收",
     "closed": "已签收",
 }
+REROUTED = "rerouted"
+"""The step of a parcel that was taken from a bench and goes out again."""
 STEP_ZH = {
     "created": "订单已提交",
     "paid": "订单已付款",
-    "routed": "已分配发货仓库",
     "granted": "仓库已接单，开始备货",
     "picking": "仓库正在拣货",
     "packed": "包裹已打包完成",
-    "label_printed": "面单已打印",
+    REROUTED: "正在为您重新安排发货",
     "handed_over": "包裹已交给快递公司",
     "in_transit": "包裹运输中",
     "out_for_delivery": "快递员正在派送，请保持电话畅通",
     "delivered": "包裹已签收，感谢您的购买",
-    "closed": "订单已完成",
-    "cancelled": "包裹已取消",
-    "stopping": "正在为您取消包裹",
 }
 
 
@@ -69,7 +69,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One shipment of an order; `steps` in any order."""
+    """One shipment of an order; `steps` in the order in which they were written down."""
 
     shipment_id: str
     state: str
@@ -228,7 +228,7 @@ def _parcel(tracking: Tracking, parcel: Parcel, title: str, now_ms: int) -> Parc
         stage=-1 if stopped else _STAGE_OF.get(parcel.state, 0),
         carrier=parcel.carrier,
         waybill=parcel.waybill,
-        steps=_timeline(tracking, parcel.steps),
+        steps=_timeline(tracking, _steps_now(parcel)),
         items=parcel.items,
     )
 
@@ -261,6 +261,25 @@ def _is_late(parcel: Parcel, now_ms: int) -> bool:
     if not parcel.expected_ms or _STAGE_OF.get(parcel.state, 0) == 4:
         return False
     return _at(now_ms).date() > _at(parcel.expected_ms).date()
+
+
+def _steps_now(parcel: Parcel) -> list[Step]:
+    """The steps without those of a bench that the parcel was taken from.
+
+    A parcel that moves to another warehouse is granted, picked and packed again. Its timeline says
+    once that it was moved, shows what the present bench did, and nothing its state does not bear.
+    """
+    last = {step.code: place for place, step in enumerate(parcel.steps)}
+    begun = last.get("granted", 0)
+    shown = []
+    for place, step in enumerate(parcel.steps):
+        again = step.code in ON_THE_BENCH or step.code == REROUTED
+        if again and place < last[step.code]:
+            continue
+        if step.code in ON_THE_BENCH and (place < begun or RANK[step.code] > RANK[parcel.state]):
+            continue
+        shown.append(step)
+    return shown
 
 
 def _timeline(tracking: Tracking, steps: Sequence[Step]) -> tuple[StepView, ...]:

@@ -113,6 +113,7 @@ def _grant_stored(report: Report) -> None:
             granted_ms=report.at_ms,
         )
         draw_again(report.ws, granted)
+        report.ws.milestone(granted.id, "granted", "", report.actor, report.at_ms)
         settle_order(report.ws, granted.order_id)
 
 
@@ -121,7 +122,13 @@ def _grant_stored(report: Report) -> None:
 
 def _task_started(report: Report) -> None:
     if current(report):
-        advance(report, "picking")
+        _picking(report)
+
+
+def _picking(report: Report) -> None:
+    """The bench has begun: by its own word, or by the first unit it picks."""
+    if advance(report, "picking"):
+        report.ws.milestone(report.body.shipment, "picking", "", report.actor, report.at_ms)
 
 
 def _item_picked(report: Report) -> None:
@@ -137,7 +144,7 @@ def _item_picked(report: Report) -> None:
     if current(report) or stopping_owner(report):
         count_line(report, body.sku, picked=body.quantity)
         if current(report):
-            advance(report, "picking")
+            _picking(report)
         return
     incident(
         report, "picked_under_old_token", f"{body.sku} 货架-{body.quantity} 已拣+{body.quantity}"
@@ -198,11 +205,9 @@ def _parcel_packed(report: Report) -> None:
     assert shipment is not None
     if current(report):
         pick_rest(report)
-        advance(report, "packed")
+        if advance(report, "packed"):
+            report.ws.milestone(shipment.id, "packed", "仓库已打包", report.actor, report.at_ms)
         move_gift(report.ws, shipment.order_id, shipment.id, "packed")
-        report.ws.milestone(
-            report.body.shipment, "packed", "仓库已打包", report.actor, report.at_ms
-        )
         return
     if stopping_owner(report):
         pick_rest(report)

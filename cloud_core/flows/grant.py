@@ -50,6 +50,7 @@ def grant(ws: WorkingSet, shipment: Shipment, *, actor: str) -> Shipment:
     ws.shipments.put(granted)
     send_grant(ws, granted, reissue=False)
     note(ws, granted, "offered>granted", actor)
+    ws.milestone(granted.id, "granted", "", actor)
     settle_order(ws, granted.order_id)
     return granted
 

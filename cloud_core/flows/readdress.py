@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cloud_core.domain.change_commands import ChangeAddress, KeyedAnswer
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Contact, Order, Shipment
+from cloud_core.domain.tracking import REROUTED
 from cloud_core.flows import warn
 from cloud_core.flows.changes import READDRESS, open_change, settle_changes
 from cloud_core.flows.grant import void_waybill
@@ -107,6 +108,7 @@ def bench_stopped(ws: WorkingSet, shipment: Shipment) -> Shipment:
     )  # fmt: skip
     ws.shipments.put(free)
     note(ws, free, "taken_back:address_changed", "core")
+    ws.milestone(free.id, REROUTED, "收货地址已更改，正在重新安排发货", "core")
     return own(ws, free, claim=False, back_to=before)
 
 

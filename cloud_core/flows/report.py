@@ -109,9 +109,12 @@ def confirmed(report: Report, what: str, operator: str) -> None:
     report.ws.trail(report.body.shipment, f"confirmed:{what}"[:64], report.actor, detail)
 
 
-def advance(report: Report, state: str) -> None:
+def advance(report: Report, state: str) -> bool:
+    """Move the shipment forward to `state`; whether it did."""
     shipment = report.shipment
     assert shipment is not None
-    if moves_forward(shipment.state, state) and RANK[shipment.state] >= RANK["granted"]:
-        report.put(f"{shipment.state}>{state}", state=state)
-        settle_order(report.ws, shipment.order_id)
+    if not moves_forward(shipment.state, state) or RANK[shipment.state] < RANK["granted"]:
+        return False
+    report.put(f"{shipment.state}>{state}", state=state)
+    settle_order(report.ws, shipment.order_id)
+    return True

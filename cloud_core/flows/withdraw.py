@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from cloud_core.domain.commands import TakeBack, TakenBack
 from cloud_core.domain.progress import ON_THE_BENCH
 from cloud_core.domain.rows import Audit, Incident, Shipment
+from cloud_core.domain.tracking import REROUTED
 from cloud_core.flows.excluded import exclude
 from cloud_core.flows.grant import void_waybill
 from cloud_core.flows.incident_holds import KIND
@@ -101,4 +102,5 @@ def _take_granted(ws: WorkingSet, shipment: Shipment, reason: str, actor: str) -
     )  # fmt: skip
     ws.shipments.put(free)
     note(ws, shipment, "taken_back:at_risk", actor)
+    ws.milestone(free.id, REROUTED, "", "core")
     return free
