@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -22,11 +23,14 @@ def broker_kind(request: pytest.FixtureRequest) -> BrokerKind:
 
 @pytest.fixture
 def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Lines that are seen in every run, not only in a failed one."""
+    """Lines that are seen in every run, not only in a failed one.
+
+    They go to standard error: a worker of pytest-xdist has its standard output closed.
+    """
 
     def aloud(text: str) -> None:
         with capsys.disabled():
-            print(text, flush=True)
+            print(text, file=sys.stderr, flush=True)
 
     return aloud
 
