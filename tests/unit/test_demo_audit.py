@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +17,8 @@ from cloud_core.store.schema import metadata
 from protocols.messages import Event
 from virtual_warehouse.demo import audit as audit_module
 from virtual_warehouse.demo.audit import Bench, CoreBooks, Findings, audit, personal_leaks
+from virtual_warehouse.demo.decisions import Decided
+from virtual_warehouse.demo.story import Acts, Story
 from virtual_warehouse.people import Record
 from virtual_warehouse.printer import PrintedLabel
 
@@ -155,6 +159,61 @@ def test_a_broken_promise_is_counted_and_named(
     found = scene.look()
     assert getattr(found, field) == count
     assert any(words in text for text in found.broken), found.broken
+
+
+def a_whole_shift() -> Acts:
+    seen = Decided(asked=2, claims=1, breaker_opened=1, breaker_recovered=1)
+    return Acts(cut_s=5.0, backlog_at_heal=7, back_s=1.2, refunded_packing="N2", decided=seen)
+
+
+def test_a_shift_that_showed_everything_misses_nothing() -> None:
+    assert a_whole_shift().missing(rush=True) == []
+    short = replace(a_whole_shift(), decided=Decided())
+    assert short.missing(rush=False) == [], "a short shift has no late warehouse and no claims"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"refunded_packing": ""}, "没有看到停止提示"),
+        ({"backlog_at_heal": 0}, "断线时没有积压"),
+        ({"back_s": 0.0}, "没有杀死边缘代理"),
+        ({"backlog_after_heal": 2}, "2 条事件没有确认"),
+        ({"decided": Decided(asked=2, breaker_opened=1, breaker_recovered=1)}, "抢单"),
+        ({"decided": Decided(claims=1, breaker_opened=1)}, "熔断"),
+    ],
+)
+def test_an_act_that_did_not_happen_is_a_broken_promise(
+    changed: dict[str, object], words: str
+) -> None:
+    (said,) = replace(a_whole_shift(), **changed).missing(rush=True)  # type: ignore[arg-type]
+    assert words in said
+
+
+class _Screen:
+    """A station's screen that shows the stop, or never does."""
+
+    def __init__(self, *, red: bool) -> None:
+        self._shown = {"tasks": [{"shipment": "S2", "state": "stopping" if red else "picking"}]}
+
+    async def wait(self, wanted: Callable[[Any], Any], _seconds: float) -> Any:
+        return wanted(self._shown)
+
+
+@pytest.mark.parametrize(("red", "counted"), [(True, "N2"), (False, "")])
+async def test_a_refund_counts_only_when_the_bench_showed_the_stop(red: bool, counted: str) -> None:
+    async def refund(order: object) -> None:
+        assert order == "the order"
+
+    crew = SimpleNamespace(screen=_Screen(red=red))
+    houses = [SimpleNamespace(crew=crew), SimpleNamespace(crew=crew)]
+    shops: Any = SimpleNamespace(order_of=lambda name: "the order", refund=refund)
+    stage: Any = SimpleNamespace(warehouses=houses)
+    board: Any = SimpleNamespace(say=lambda text: None)
+    story = Story(stage, shops, board, orders=12)
+    task = {"native_id": "N2", "shipment": "S2", "state": "picking"}
+    await story._refund_in_packing("S1", task, "item.verified")
+    assert story.acts.refunded_packing == counted
 
 
 def test_clear_personal_data_is_found_wherever_it_lies(tmp_path: Path) -> None:

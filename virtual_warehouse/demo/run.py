@@ -123,16 +123,9 @@ def _audit(stage: Stage, basket: Basket, acts: Acts) -> Findings:
     found.personal_leaks = len(leaks)
     if leaks:
         found.broken.append(f"个人信息出现在 {'、'.join(leaks[:3])}")
-    if acts.backlog_after_heal:
-        found.broken.append(f"结束时还有 {acts.backlog_after_heal} 条事件没有确认")
     if stage.shop.badly_signed:
         found.broken.append(f"{stage.shop.badly_signed} 次发货回传签名不对")
-    if not acts.refunded_packing:
-        found.broken.append("打包中的退款没有发生")
-    if (basket.rush or acts.decided.asked) and not acts.decided.claims:
-        found.broken.append("没有一单由抢单决定")
-    if basket.rush and not (acts.decided.breaker_opened and acts.decided.breaker_recovered):
-        found.broken.append("熔断没有发生或没有恢复")
+    found.broken += acts.missing(rush=bool(basket.rush))
     return found
 
 

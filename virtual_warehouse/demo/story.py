@@ -52,6 +52,25 @@ class Acts:
     overheld: int = 0
     decided: Decided = field(default_factory=Decided)
 
+    def missing(self, *, rush: bool) -> list[str]:
+        """What was to be shown and did not happen: promises held untried are not shown to hold.
+
+        `rush`: the shift was long enough for a late warehouse.
+        """
+        decided = self.decided
+        wanted = (
+            (self.refunded_packing, "打包中的退款没有发生，或工位没有看到停止提示"),
+            (self.backlog_at_heal, "断线时没有积压事件，断线没有考验到现场"),
+            (self.back_s, "没有杀死边缘代理，或它没有恢复"),
+            (decided.claims or not (rush or decided.asked), "没有一单由抢单决定"),
+            (not rush or (decided.breaker_opened and decided.breaker_recovered),
+             "熔断没有发生或没有恢复"),
+        )  # fmt: skip
+        found = [text for done, text in wanted if not done]
+        if self.backlog_after_heal:
+            found.append(f"结束时还有 {self.backlog_after_heal} 条事件没有确认")
+        return found
+
 
 class Story:
     """One shift of `orders` orders on a built stage."""
@@ -129,7 +148,8 @@ class Story:
         found = await screen.wait(
             lambda status: _stopping(task_on(status, task["shipment"])) or None, STOP_SEEN_S
         )
-        self.acts.refunded_packing = task["native_id"]
+        if found:
+            self.acts.refunded_packing = task["native_id"]
         self._board.say(f"{station} 屏幕变红：停！放回货架" if found else "没有看到停止提示")
 
     async def _cut_and_heal(self) -> None:
