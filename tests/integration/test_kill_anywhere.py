@@ -7,6 +7,7 @@ the campaign must have risked something of every kind, or it would have proved n
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import time
@@ -30,6 +31,7 @@ DOUBLES = 0.3
 DOWN_S_MOST = 0.6
 WAITING = 5
 UNPAID, AT_ONCE = 300, 6
+RUSHES = 4
 LABEL_BYTES = 5_000
 
 TAMPERED = {
@@ -81,8 +83,21 @@ class Executioner:
 
     async def answered_and_not_processed(self) -> None:
         """The shop has its answer, its orders are stored and not yet looked into."""
-        await self.plant.till.reserve(UNPAID, AT_ONCE)
+        rush = await self._rush()
+        for _ in range(RUSHES):
+            if self.plant.orders_wait():
+                break
+            await rush
+            rush = await self._rush()
         await self.strike("answered, not processed", "core")
+        await rush
+
+    async def _rush(self) -> asyncio.Task[None]:
+        """Many orders at once; as soon as some are answered and wait, or all are done."""
+        plant = self.plant
+        rush = asyncio.create_task(plant.till.reserve(UNPAID, AT_ONCE))
+        await plant.catch(lambda: rush.done() or plant.orders_wait())
+        return rush
 
     async def beeped_and_not_sent(self) -> None:
         """Rows are durable at the agent, and the core has never seen them."""

@@ -413,7 +413,7 @@ class Plant:
         if name in ("answer", "beep"):
             await self.pulse.next(name, MOMENT_S)
         elif name != "any":
-            await self._catch({"unacked": self._unacked, "bytes": self._label_begun(),
+            await self.catch({"unacked": self._unacked, "bytes": self._label_begun(),
                                "command": self._command_under_way}[name])  # fmt: skip
         await asyncio.sleep(self.rng.random() * (0.4 if name == "any" else 0.002))
         return name
@@ -427,11 +427,15 @@ class Plant:
 
         await self.until(reached, seconds, f"{events} more events of {agent or 'any agent'}")
 
-    async def _catch(self, now: Callable[[], bool]) -> None:
+    async def catch(self, now: Callable[[], bool]) -> None:
         """Look all the time until it happens; give up after a while."""
         deadline = time.monotonic() + MOMENT_S
         while time.monotonic() < deadline and not now():
             await asyncio.sleep(0.001)
+
+    def orders_wait(self) -> bool:
+        """Whether orders were answered and are not yet looked into."""
+        return at_risk(self.books, self.benches, self.answered).orders > 0
 
     def _unacked(self) -> bool:
         return at_risk(self.books, self.benches, ()).scans > 0
