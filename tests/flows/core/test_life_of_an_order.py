@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from cloud_core.domain import commands as c
+from cloud_core.domain.policy import DAY_MS
+from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
 from protocols import events as e
 from protocols.codec import decode_plain
 from protocols.commands import Cancel, Grant, OfferLine
@@ -48,6 +50,10 @@ def test_a_paid_order_is_held_owned_and_offered_in_one_commit(bench: CoreBench) 
     offer = bench.commands("hz-a")[-1]
     assert (offer.kind, offer.ttl_s) == ("offer", 120)
     assert bench.commands("sz-a") == []
+    promise = "SELECT ship_by_ms - paid_ms, expected_ms - ship_by_ms FROM "
+    transit = bench.one("SELECT transit_days FROM carrier WHERE id = 'ZTO'") * DAY_MS
+    assert bench.one(promise + "orders") == bench.one(promise + "shipment") == (DAY_MS, transit)
+    assert transit > 0
 
 
 def test_an_accepted_offer_becomes_a_grant_with_a_number_and_then_a_parcel(
@@ -67,6 +73,44 @@ def test_an_accepted_offer_becomes_a_grant_with_a_number_and_then_a_parcel(
     assert bench.stock("HZ01", "A") == (9, 0, 0)
     assert bench.one("SELECT state FROM orders") == "handed_over"
     assert bench.one("SELECT count(*) FROM shop_outbox") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [("created", 0), ("created", 1), ("paid", 0), ("paid", 1), ("paid", 9), ("address_changed", 0),
+     ("native_status", 0)],
+)  # fmt: skip
+def test_what_a_shop_says_of_earlier_states_after_the_hand_over_is_refused_and_kept(
+    bench: CoreBench, kind: str, version: int
+) -> None:
+    bench.shop("1")
+    bench.report("hz-a", accept(), handed_over())
+    before = bench.rows("SELECT state, stop, paid_ms, ship_by_ms, district FROM orders")
+    event = ShopEvent(
+        channel="shop1", native_id="1", dedupe_key=f"late/{kind}", kind=ShopEventKind(kind),
+        version=version, occurred_at_ms=bench.clock.ms,
+        lines=(ShopLine(1, "B", 5, 100),) if kind in ("created", "paid") else (),
+    )  # fmt: skip
+    incoming = c.IncomingOrder(event, None, "DB202600000099", "t-99")
+    said = c.ApplyShopEvents("shop1", (incoming,), source="192.0.2.7")
+    assert bench.do(said).results == ("stored",)
+    assert bench.rows("SELECT state, stop, paid_ms, ship_by_ms, district FROM orders") == before
+    assert state(bench) == ("handed_over", "")
+    assert bench.stock("HZ01", "B") == (10, 0, 0)
+    kept = bench.one("SELECT actor, source, detail FROM trail WHERE change = :c",
+                     c=f"refused:{kind}")  # fmt: skip
+    assert kept == ("channel:shop1", "192.0.2.7", f"version {version}")
+
+
+def test_a_cancel_after_the_hand_over_moves_no_state_back(bench: CoreBench) -> None:
+    bench.shop("1")
+    bench.report("hz-a", accept(), handed_over())
+    bench.shop("1", "cancelled", version=0, lines=())
+    assert state(bench) == ("handed_over", "intercept")
+    assert bench.one("SELECT state, stop FROM orders") == ("handed_over", "intercept")
+    assert bench.stock("HZ01", "A") == (9, 0, 0)
+    assert bench.one("SELECT actor FROM trail WHERE change = 'stop:cancelled'") == "channel:shop1"
+    assert bench.one("SELECT kind FROM alarm WHERE closed_ms IS NULL") == "intercept"
 
 
 def test_the_same_batch_twice_has_one_effect(bench: CoreBench) -> None:
