@@ -13,12 +13,16 @@ from cloud_core.flows.ingest import Ingest
 from cloud_core.ports import ChannelConfig
 from virtual_warehouse.orders import generic_body, make_orders
 
+BODIES_A_SEED = 100_000
+"""So many bodies of one seed have order numbers that no other seed has."""
+
 
 def bodies(count: int, orders_each: int, seed: int) -> Iterator[bytes]:
     """Request bodies of the generic dialect with `orders_each` paid orders."""
+    assert count <= BODIES_A_SEED, f"{count} bodies would repeat the orders of the next seed"
     now_ms = time.time_ns() // 1_000_000
     for number in range(count):
-        orders = make_orders(orders_each, seed * 10_000 + number, paid_ms=now_ms, skus=SKUS)
+        orders = make_orders(orders_each, seed * BODIES_A_SEED + number, paid_ms=now_ms, skus=SKUS)
         yield generic_body(orders)
 
 

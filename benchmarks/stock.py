@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,6 +38,7 @@ BENCHES = {
     "B5": ("stock_kill", "killed", "kill -9 under load"),
     "B6": ("stock_expiry", "expiry", "holds expire while confirms arrive"),
     "B7": ("stock_owner", "owners", "four warehouses say yes at once"),
+    "ROUTING": ("stock_routing", "routed", "warehouse and carrier chosen by rules, no database"),
 }
 QUIET_CORES = 0.2
 
@@ -63,14 +66,11 @@ def main() -> int:
         ground = _ground(stack, options.folder, options.quick)
         print(f"machine: {here}; fsync of 4 KB {ground.disk}", flush=True)
         for name in names or BENCHES:
-            try:
-                measured = _run(name, ground, options.patience)
-            except Exception as error:
-                failed.append(f"{name}: {error!r}"[:500])
-                say(f"{name}: FAILED: {error!r}")
-                continue
+            measured, failure = _run(name, ground, options.patience)
+            if failure:
+                failed.append(failure)
             figures += measured
-            if not (options.quick or options.no_write):
+            if measured and not (options.quick or options.no_write):
                 write(measured, here, datetime.now().date().isoformat())
                 say(f"kept in {RESULTS}")
     for reason in ground.skipped:
@@ -95,16 +95,23 @@ def _ground(stack: ExitStack, folder: Path | None, quick: bool) -> Ground:
     return Ground(place, quick, disk(place), databases, redis, skipped)
 
 
-def _run(name: str, ground: Ground, patience_s: float) -> Sequence[Figure]:
+def _run(name: str, ground: Ground, patience_s: float) -> tuple[list[Figure], str]:
+    """Its figures, those before a failure too, and the failure ("" is none)."""
     module, function, what = BENCHES[name]
     say(f"== {name}: {what}")
     if patience_s and not wait_until_quiet(QUIET_CORES, patience_s):
         say("   other programs are busy; measured all the same")
     ground.disk = disk(ground.folder)
     started, before, served = time.perf_counter(), work(), _servers_s(ground)
-    measured: list[Figure] = getattr(importlib.import_module(f"benchmarks.{module}"), function)(
-        ground
-    )
+    measured: list[Figure] = []
+    failure = ""
+    try:
+        bench = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+        for figure in bench(ground):
+            measured.append(figure)
+    except Exception as error:
+        failure = f"{name}: {error!r}"[:500]
+        say(f"{name}: FAILED after {len(measured)} figures\n{traceback.format_exc()}")
     after = work()
     others = after.others_since(before)
     others = max(0.0, others - (_servers_s(ground) - served) / (after.at_s - before.at_s))
@@ -112,7 +119,7 @@ def _run(name: str, ground: Ground, patience_s: float) -> Sequence[Figure]:
     for figure in figures:
         print(figure.line(), flush=True)
     say(f"   ({time.perf_counter() - started:.0f} s)")
-    return figures
+    return figures, failure
 
 
 def _servers_s(ground: Ground) -> float:
@@ -129,8 +136,9 @@ def _summary(
         "bench": "stock", "quick": ground.quick, "machine": here,
         "fsync_p99_ms": round(ground.disk.p99_ms, 3),
         "figures": {
-            f.name: {"median": round(f.median, 3), "unit": f.unit, "target": f.target_text,
-                     "verdict": f.verdict} for f in figures
+            f.name: {"judged": round(f.judged, 3) if math.isfinite(f.judged) else None,
+                     "by": "worst run" if f.by_worst else "median", "unit": f.unit,
+                     "target": f.target_text, "verdict": f.verdict} for f in figures
         },
         "missed": [f.name for f in figures if f.verdict == "MISSED"],
         "skipped": ground.skipped, "failed": list(failed),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -28,10 +29,9 @@ _HELD = "SELECT count(*) FROM hold WHERE state = 'held'"
 _OFFERS = "SELECT count(*) FROM outbox WHERE kind = 'offer'"
 
 
-def backlog(ground: Ground) -> list[Figure]:
+def backlog(ground: Ground) -> Iterator[Figure]:
     """Seconds and peak memory on each engine."""
     orders = QUICK_ORDERS if ground.quick else ORDERS
-    found: list[Figure] = []
     for engine in ground.engines:
         taken, peaks = [], []
         for number in range(ground.runs()):
@@ -48,11 +48,8 @@ def backlog(ground: Ground) -> list[Figure]:
         name = f"B4 backlog of {orders:,} paid orders, {engine}"
         say(f"  {name}: {median(taken):.1f} s")
         target = Target() if ground.quick else TARGET
-        found += [
-            ground.figure(name, "s", taken, what, target),
-            ground.figure(f"{name}: peak memory of the core", "MiB", peaks, what),
-        ]
-    return found
+        yield ground.figure(name, "s", taken, what, target)
+        yield ground.figure(f"{name}: peak memory of the core", "MiB", peaks, what)
 
 
 async def _run(bed: StockBed, orders: int, seed: int) -> tuple[float, float]:

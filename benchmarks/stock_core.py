@@ -143,16 +143,16 @@ class StockCore:
         waiting, answers = deque(enumerate(job["ids"])), {}
         expiring = asyncio.ensure_future(self.do_expire(job)) if job["expire_too"] else None
         await _until(job["begin"])
-        tally = Tally()
+        tally, began = Tally(), time.perf_counter()
 
         async def caller() -> None:
             while waiting:
                 number, hold_id = waiting.popleft()
-                await _until(job["begin"] + number * job["span_s"] / len(job["ids"]))
-                began = time.perf_counter()
+                due = began + number * job["span_s"] / len(job["ids"])
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 done = await self._committer.submit(ConfirmHold(hold_id, self._keyed(), "bench"))
                 answers[hold_id] = done.holds[0].code
-                tally.add(not done.holds[0].code, began)
+                tally.add(not done.holds[0].code, due)
 
         await asyncio.gather(*(caller() for _ in range(job["callers"])))
         answer = {**tally.answer(), "answers": answers}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +24,8 @@ Job = dict[str, Any]
 Answer = dict[str, Any]
 LEAD_S = 0.02
 """Between sending a job and its beginning."""
-ANSWER_S = 600.0
+ANSWER_S = 300.0
+"""A child that is silent for longer is ended; the longest job takes some 60 s."""
 
 
 class Crew:
@@ -42,8 +45,12 @@ class Crew:
                         text=True, bufsize=1,
                     )
                 )  # fmt: skip
-        for child in self._children:
-            assert self._read(child) == {"ready": True}
+        try:
+            for child in self._children:
+                assert self._read(child) == {"ready": True}
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -71,10 +78,22 @@ class Crew:
 
     def _read(self, child: subprocess.Popen[str]) -> Answer:
         assert child.stdout is not None
-        line = child.stdout.readline()
+        silent = threading.Event()
+
+        def end_it() -> None:
+            silent.set()
+            child.kill()
+
+        timer = threading.Timer(ANSWER_S, end_it)
+        timer.start()
+        try:
+            line = child.stdout.readline()
+        finally:
+            timer.cancel()
         if not line:
+            how = f"was silent for {ANSWER_S:.0f} s" if silent.is_set() else "ended"
             end = self._log.read_text(errors="replace")[-1500:]
-            raise AssertionError(f"{self._command[2]} ended: {end}")
+            raise AssertionError(f"{self._command[2]} {how}: {end}")
         answer: Answer = json.loads(line)
         if "failed" in answer:
             raise AssertionError(answer["failed"])
@@ -82,7 +101,10 @@ class Crew:
 
 
 def together(answers: Iterable[Answer]) -> Answer:
-    """One answer from several: counts and latencies joined, time from first begin to last end."""
+    """One answer from several: counts and latencies joined, time from first begin to last end.
+
+    `p50` and `p99` are nan when nobody was answered.
+    """
     answers = list(answers)
     taken = [ms for a in answers for ms in a["ms"]]
     errors = [error for a in answers for error in a["errors"]]
@@ -90,7 +112,8 @@ def together(answers: Iterable[Answer]) -> Answer:
     took = max(a["end"] for a in answers) - min(a["start"] for a in answers)
     return {
         "done": done, "sold": sum(a["sold"] for a in answers), "errors": errors, "took": took,
-        "rate": done / took, "p50": percentile(taken, 50), "p99": percentile(taken, 99),
+        "rate": done / took,
+        **{f"p{share}": percentile(taken, share) if taken else math.nan for share in (50, 99)},
     }  # fmt: skip
 
 
@@ -129,8 +152,12 @@ class Tally:
 
     def add(self, sold: bool, began: float) -> None:
         """One order that was answered; `began` by `perf_counter`."""
-        self.sold += sold
-        self.ms.append((time.perf_counter() - began) * 1000)
+        self.add_all((sold,), began)
+
+    def add_all(self, sold: Sequence[bool], began: float) -> None:
+        """Orders that were sent together and whose answers are all there now."""
+        self.sold += sum(sold)
+        self.ms += [(time.perf_counter() - began) * 1000] * len(sold)
 
     def answer(self) -> Answer:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ class Ground:
         finally:
             if self.databases is not None and url:
                 self.databases.drop(url)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def new_folder(self) -> Path:
         """A folder nobody else uses."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,9 @@ ORDERS, QUICK_ORDERS = 400, 40
 ORDERS_A_COMMAND = 20
 OFFER_TTL_S = 5
 STREAM = "floor"
-PATIENCE_S = 90.0
+COMMANDS_A_TURN = 50
+PATIENCE_S = 400.0
+"""Longer than a warehouse that let an offer pass stays out (`flows/excluded.py`, 300 s)."""
 SENT_TWICE, LOST, NOT_YET = 0.3, 0.15, 0.4
 RULE = '[[rules]]\nname = "抢单"\nthen = {broadcast = 4}\n'
 NOTHING = Target(0, at_least=False)
@@ -57,10 +59,11 @@ class RealClock:
 
 @dataclass
 class Worst:
-    """What the line did."""
+    """What the line did to commands, and to rows that were told twice."""
 
     twice: int = 0
     lost: int = 0
+    """Commands dropped on the way, and those beyond what an agent takes in one turn."""
     late: int = 0
 
 
@@ -96,7 +99,7 @@ class Side:
             self._tell()
 
     def _hear(self) -> None:
-        drawn = self.submit(c.DrawCommands(self.agent, 50, 300))
+        drawn = self.submit(c.DrawCommands(self.agent, COMMANDS_A_TURN, 300))
         self.on_the_way += [
             Command(1, o.id, o.cs, o.kind, o.sent_ms, o.core_epoch, msgspec.Raw(o.body), o.ttl_s)
             for o in drawn
@@ -116,8 +119,10 @@ class Side:
                     self.worst.twice += 1
                     later.append(command)
         self.on_the_way = later
+        self.worst.lost += max(0, len(arrived) - COMMANDS_A_TURN)
+        del arrived[COMMANDS_A_TURN:]
         if arrived:
-            self.floor.write(lambda tx: receive.receive(tx, arrived[:50], self.floor.bench))
+            self.floor.write(lambda tx: receive.receive(tx, arrived, self.floor.bench))
 
     def _tell(self) -> None:
         """Rows that were not acknowledged, sometimes with some that were."""
@@ -149,10 +154,9 @@ class Side:
         return [(b["shipment"], (self.agent, *_token(b["token"]))) for b in bodies]
 
 
-def owners(ground: Ground) -> list[Figure]:
+def owners(ground: Ground) -> Iterator[Figure]:
     """B7 on each engine."""
     orders = QUICK_ORDERS if ground.quick else ORDERS
-    found: list[Figure] = []
     for engine in ground.engines:
         doubles, stale, said = [], [], ""
         for _ in range(ground.runs()):
@@ -166,12 +170,9 @@ def owners(ground: Ground) -> list[Figure]:
         )
         say(f"  {engine}: double grants {doubles}, stale or second labels {stale}; {said}")
         name = f"B7 owner race, {orders} orders, {engine}"
-        found += [
-            ground.figure(f"{name}: double grants", "shipments", doubles, what, NOTHING),
-            ground.figure(f"{name}: labels under a stale token or twice", "labels", stale, what,
-                          NOTHING),
-        ]  # fmt: skip
-    return found
+        labels = f"{name}: labels under a stale token or twice"
+        yield ground.figure(f"{name}: double grants", "shipments", doubles, what, NOTHING)
+        yield ground.figure(labels, "labels", stale, what, NOTHING)
 
 
 def _run(ground: Ground, bed: StockBed, orders: int) -> tuple[int, int, str]:

@@ -170,11 +170,15 @@ class Callers:
                 try:
                     sold = buy(baskets) if job["do"] == "redis" else [buy(baskets[0])]
                 except psycopg.Error as error:
-                    tally.errors.append(type(error).__name__)
+                    tally.errors += [type(error).__name__] * len(baskets)
+                    if isinstance(error, psycopg.OperationalError) and not error.sqlstate:
+                        return  # the connection is gone
                     continue
+                except Exception as error:  # whatever it is, it must be seen in the figures
+                    tally.errors += [repr(error)[:200]] * len(baskets)
+                    return  # what is on the way over this connection is unknown
                 with lock:
-                    for one in sold:
-                        tally.add(one, began)
+                    tally.add_all(sold, began)
 
         threads = [
             threading.Thread(target=caller, args=(buy, random.Random(secrets.randbits(32))))
