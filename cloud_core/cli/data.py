@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cloud_core.api.changes import without_numbers
 from cloud_core.bootstrap import Wired
 from cloud_core.cli.root import (
     actor,
     as_json,
+    by,
     core_of,
     moment,
     print_json,
@@ -20,15 +23,14 @@ from cloud_core.cli.root import (
     show,
     with_context,
 )
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.domain.commands import (
     Applied,
     ApplyShopEvents,
     Imported,
     ImportRows,
-    QuarantineInput,
     ResolveIncident,
     RetryParked,
-    StopOrder,
 )
 from cloud_core.domain.decision_record import PARKED_ZH
 from cloud_core.domain.master_data import WaybillNumber
@@ -36,11 +38,13 @@ from cloud_core.domain.rows import RawMessage
 from cloud_core.domain.shop_order import RowProblem
 from cloud_core.domain.wording import STOP_ZH
 from cloud_core.flows.import_master import Report, kind_named
+from cloud_core.store.views import PAGE_MAX
 from protocols.errors import Rejected
 from protocols.vocabulary import STATE_ZH, OrderState
 
 FILE_BYTES_MAX = 20_000_000
 FILL_MAX = 1_000_000
+_REASON_CHARS_MAX = 48
 _FILL_AT_ONCE = 5_000
 _DIGITS: tuple[int, ...] = (10, *range(4, 19))
 """How many digits may follow a prefix; the first count that fits the carrier's pattern is taken."""
@@ -130,7 +134,13 @@ def import_file(context: click.Context, kind: str, file: Path, dry_run: bool, ch
 
 @click.command("list")
 @click.argument("kind", metavar="KIND")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=200, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    help=f"最多行数；orders 最多 {PAGE_MAX}。Rows at most.",
+)
 @click.option("--state", default="", help=f"仅 orders：{'、'.join(_ORDER_STATES)}。")
 @click.option("--all", "every", is_flag=True, help="含已处理的告警、异常。Settled ones too.")
 @as_json
@@ -140,7 +150,7 @@ def list_rows(context: click.Context, kind: str, limit: int, state: str, every: 
     """列出主数据或 orders alarms incidents quarantine audit。List rows of one kind."""
     with core_of(context) as wired:
         if kind == "orders":
-            rows = _orders(wired, state, min(limit, 200), json_wanted=as_json)
+            rows = _orders(wired, state, limit, json_wanted=as_json)
         elif kind == "audit":
             rows = wired.views.audit(limit=limit)
         elif kind in _FAULTS:
@@ -156,8 +166,13 @@ def _orders(wired: Wired, state: str, limit: int, *, json_wanted: bool) -> list[
     if state and state not in _ORDER_STATES:
         raise Rejected("state_unknown", f"没有状态 {state}，可选：{'、'.join(_ORDER_STATES)}",
                        f"no state {state}", field="state")  # fmt: skip
+    if limit > PAGE_MAX:
+        raise Rejected(
+            "limit_too_large", f"orders 一次最多列出 {PAGE_MAX} 行，更多请用 GET /v1/orders 翻页",
+            f"at most {PAGE_MAX} orders at a time; GET /v1/orders has pages", field="limit",
+        )  # fmt: skip
     rows = wired.views.orders(state=state, before=None, limit=limit)
-    parked = {row["id"] for row in wired.views.orders(state="parked", before=None, limit=200)}
+    parked = wired.views.parked_among([row["id"] for row in rows])
     for row in rows:
         row.pop("track_token")
         if not json_wanted:
@@ -213,8 +228,9 @@ def order_cancel(context: click.Context, name: str, reason: str) -> None:
     """取消订单；已在打包台的会拦下并放回。Cancel an order."""
     with core_of(context) as wired:
         found = _order(wired, name)
-        command = StopOrder(found["id"], reason[:32], actor(), "local")
-        stop = run(wired.committer.submit(command))
+        why = without_numbers(reason)[:_REASON_CHARS_MAX] or "cancelled"
+        done = run(wired.committer.submit(CancelOrder(found["id"], why, actor(), "local")))
+    stop = done.body["stop"]
     click.echo(f"{found['id']}：{STATE_ZH.get(stop, stop)}")
 
 
@@ -347,46 +363,47 @@ def _tables_in(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _import_orders(wired: Wired, channel: str, raw: bytes, name: str, *, dry_run: bool) -> Report:
+    """Apply a file of orders, or fold it without a trace and say what it would do."""
     config = wired.channels.get(channel).config
     now = wired.ports.clock.now_ms()
     parsed = wired.ingest.languages.parse("file", raw, name, config, now)
-    created = changed = same = 0
     problems: list[RowProblem] = list(parsed.problems)
+    keep = wired.ingest.stored(channel, "file", raw, note=name)
+    raw_id = 0
     if not dry_run:
-        keep = wired.ingest.stored(channel, "file", raw, note=name)
         stored = run(wired.committer.submit(keep))
+        wired.keys.audit(by("orders.upload", channel, f"{len(raw)} bytes"))
         if stored.duplicate:
             return Report("orders", dry_run, 0, 0, len(parsed.events), len(problems),
                           tuple(problems))  # fmt: skip
-        wired.ingest.keep(stored.raw_id, parsed)
-        # Not read back: a serving core beside us may have applied it by now.
-        message = RawMessage(
-            stored.raw_id, channel, keep.kind, keep.digest, keep.body, keep.note, now, keep.source
-        )
-        for command in wired.ingest.prepare(stored.raw_id, message):
-            done = run(wired.committer.submit(command))
-            if isinstance(command, QuarantineInput):
-                continue  # said in the report of the rows already
-            created += done.results.count("created")
-            changed += done.results.count("updated")
-            same += done.results.count("duplicate") + done.results.count("stored")
-            problems += _put_aside(command, done)
-    else:
-        created = len(parsed.events)
-    return Report("orders", dry_run, created, changed, same, len(problems), tuple(problems))
+        raw_id = stored.raw_id
+    wired.ingest.keep(raw_id, parsed)
+    # Not read back: a serving core beside us may have applied it by now.
+    message = RawMessage(
+        raw_id, channel, keep.kind, keep.digest, keep.body, keep.note, now, keep.source
+    )
+    counts: Counter[str] = Counter()
+    for command in wired.ingest.prepare(raw_id, message):
+        assert isinstance(command, ApplyShopEvents), "it was parsed above"
+        tried = dataclasses.replace(command, raw_id=None, dry_run=True) if dry_run else command
+        done = run(wired.committer.submit(tried))
+        counts.update(done.results)
+        problems += _refused(command, done, dry_run=dry_run)
+    same = counts["duplicate"] + counts["stored"]
+    return Report("orders", dry_run, counts["created"], counts["updated"], same, len(problems),
+                  tuple(problems))  # fmt: skip
 
 
-def _put_aside(command: ApplyShopEvents, done: Applied) -> list[RowProblem]:
+def _refused(command: ApplyShopEvents, done: Applied, *, dry_run: bool) -> list[RowProblem]:
     """Orders of a file that were refused when they were applied: they are in quarantine."""
+    where = ("", "") if dry_run else ("，已隔离，见 list quarantine", ", it is in quarantine")
     return [
         RowProblem(
-            0, code, "order", f"订单 {incoming.event.native_id} 已隔离，见 list quarantine",
-            f"order {incoming.event.native_id} is in quarantine", incoming.event.native_id,
+            0, code, "order", f"订单 {incoming.event.native_id}：{said}{where[0]}",
+            f"order {incoming.event.native_id} is refused{where[1]}", incoming.event.native_id,
         )
-        for incoming, code, order in zip(
-            command.orders, done.results, done.order_ids, strict=True
-        )
-        if not order and code != "stored"
+        for incoming, code, said in zip(command.orders, done.results, done.said, strict=True)
+        if said
     ]  # fmt: skip
 
 

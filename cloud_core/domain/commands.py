@@ -68,15 +68,18 @@ class ApplyShopEvents:
     actor: str = ""
     source: str = ""
     """The address the message came from, for the trail."""
+    dry_run: bool = False
+    """Only say what would become of each event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What became of each event, in order: `created`, `updated`, `duplicate`, `stored`, or a
-    refusal code; `order_ids` beside it."""
+    refusal code; `order_ids` beside it, and why it was refused in Chinese ("" if it was not)."""
 
     results: tuple[str, ...]
     order_ids: tuple[str, ...]
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

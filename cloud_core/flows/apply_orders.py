@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cloud_core.domain.commands import Applied, ApplyShopEvents, IncomingOrder
-from cloud_core.domain.policy import HOUR_MS
+from cloud_core.domain.policy import DAY_MS, HOUR_MS
 from cloud_core.domain.progress import GONE
 from cloud_core.domain.rows import Contact, Order, OrderLine, SeenKey, Shipment, ShipmentLine
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, fingerprint
@@ -84,7 +84,8 @@ def _prefetch_named_holds(ws: WorkingSet, names: set[str]) -> None:
 
 def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
     """Apply each event; one that is refused is quarantined and its neighbours go on (P11)."""
-    results, order_ids = [], []
+    results, order_ids, refused = [], [], []
+    whole = ws.savepoint()
     for problem in command.problems:
         ws.quarantine(
             f"channel:{command.channel}",
@@ -95,7 +96,7 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
         )
     caller = Caller(command.actor or f"channel:{command.channel}", command.source)
     for position, incoming in enumerate(command.orders):
-        mark = ws.savepoint()
+        mark, said = ws.savepoint(), ""
         try:
             result, order_id = _apply(ws, command, incoming, caller)
         except Rejected as error:
@@ -107,17 +108,20 @@ def apply_shop_events(ws: WorkingSet, command: ApplyShopEvents) -> Applied:
                 error.zh,
                 f"raw:{command.raw_id}#{position} {incoming.event.native_id}",
             )
-            result, order_id = error.code, ""
+            result, order_id, said = error.code, "", error.zh
         except Exception as error:  # our bug: this order alone
             ws.rollback(mark)
             ref = f"raw:{command.raw_id}#{position} {incoming.event.native_id}"
             ws.quarantine_bug(f"channel:{command.channel}", error, ref)
-            result, order_id = "assertion", ""
+            result, order_id, said = "assertion", "", "内部错误"
         results.append(result)
         order_ids.append(order_id)
-    if command.raw_id is not None:
+        refused.append(said)
+    if command.dry_run:
+        ws.rollback(whole)
+    elif command.raw_id is not None:
         ws.processed_raw.append(command.raw_id)
-    return Applied(tuple(results), tuple(order_ids))
+    return Applied(tuple(results), tuple(order_ids), tuple(refused))
 
 
 def _apply(
@@ -182,7 +186,7 @@ def _create(ws: WorkingSet, incoming: IncomingOrder, caller: Caller) -> str:
         remark=event.remark,
         tags="",
         track_token=incoming.new_track_token,
-        track_until_ms=ws.now_ms + ws.policy.track_days * 24 * HOUR_MS,
+        track_until_ms=ws.now_ms + ws.policy.track_days * DAY_MS,
         flags="",
         hold=event.hold,
     )

@@ -120,6 +120,11 @@ class Views:
             found = connection.execute(wanted.limit(min(limit, PAGE_MAX))).mappings()
             return [_plain_order(row) for row in found]
 
+    def parked_among(self, orders: Sequence[str]) -> set[str]:
+        """Those of `orders` (at most 200) of which a shipment is parked."""
+        wanted = select(t.orders.c.id).where(t.orders.c.id.in_(orders), _in_state("parked"))
+        return {row["id"] for row in self._rows(wanted, PAGE_MAX)}
+
     def order(self, name: str) -> Json | None:
         """One order by any of its ids, with lines, shipments, masked contact, incidents, trail."""
         with reading(self._engine) as connection:

@@ -40,7 +40,8 @@ def handed_over(token: Token = T1) -> tuple[str, Any]:
 
 
 def state(bench: CoreBench) -> tuple[str, str]:
-    return bench.one("SELECT state, stop FROM shipment WHERE id = :s", s=SHIPMENT)
+    found: tuple[str, str] = bench.one("SELECT state, stop FROM shipment WHERE id = :s", s=SHIPMENT)
+    return found
 
 
 def test_a_paid_order_is_held_owned_and_offered_in_one_commit(bench: CoreBench) -> None:

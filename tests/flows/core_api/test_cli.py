@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import create_engine
 
 from cloud_core.cli import data, people, running
 from cloud_core.cli.root import root
@@ -295,6 +296,75 @@ def test_a_verb_without_a_key_or_with_a_bad_setting_says_what_to_do(tmp_path: Pa
 def test_the_reference_is_printed(terminal: Terminal) -> None:
     assert "`offer_ttl_s`" in terminal.run("settings").output
     assert f"最新 {HEAD}" in terminal.run("migrate").output
+
+
+def test_a_dry_run_of_an_order_file_says_what_is_true_and_leaves_no_trace(
+    terminal: Terminal,
+) -> None:
+    fill(terminal)
+    nothing = {kind: terminal.json("list", kind, "--all") for kind in ("orders", "quarantine")}
+    one, row = ORDERS.splitlines()[0], ORDERS.splitlines()[1]
+    file = terminal.file("o.csv", f"{one}\n{row}\n")
+    words = ("import", "orders", "--channel", "demo-shop")
+    tried = terminal.json(*words, file, "--dry-run")
+    assert (tried["created"], tried["changed"], tried["same"]) == (1, 0, 0)
+    assert {kind: terminal.json("list", kind, "--all") for kind in nothing} == nothing
+    assert not [r for r in terminal.json("list", "audit") if r["action"] == "orders.upload"]
+    done = terminal.json(*words, file)
+    assert (done["created"], done["same"]) == (1, 0)
+    tried = terminal.json(*words, file, "--dry-run")
+    assert (tried["created"], tried["changed"], tried["same"]) == (0, 0, 1), "it is there already"
+    mixed = terminal.file(
+        "m.csv", f"{one}\n{row}\n{row.replace('F-1', 'F-3')}\n"
+        f"{row.replace('F-1', 'F-4').replace('SKU-001', 'SKU-009')}\n",
+    )  # fmt: skip
+    refused = terminal.run(*words, mixed, "--dry-run", ok=False).output
+    assert "试运行，未写入：新增 1，变更 0，相同 1，拒绝 1" in refused
+    assert "订单 F-4：商品编码 SKU-009 不存在（sku_unknown）" in refused
+    assert "已隔离" not in refused
+    assert terminal.json("list", "quarantine", "--all") == nothing["quarantine"]
+    assert [r["native_id"] for r in terminal.json("list", "orders")] == ["F-1"]
+
+
+def test_what_a_person_does_to_orders_at_the_terminal_is_audited(terminal: Terminal) -> None:
+    fill(terminal)
+    terminal.run("import", "orders", terminal.file("o.csv", ORDERS), "--channel", "demo-shop",
+                 ok=False)  # fmt: skip
+    (order,) = terminal.json("list", "orders")
+    said = terminal.run("order", "cancel", "F-1", "--reason", "买家 10000000001 来电").output
+    assert said == f"{order['id']}：已取消\n"
+    found = {row["action"]: row for row in terminal.json("list", "audit")}
+    assert found["orders.upload"]["target"] == "demo-shop"
+    cancelled = found["order.cancel"]
+    assert (cancelled["target"], cancelled["source"]) == (order["id"], "local")
+    assert cancelled["actor"].startswith("cli:")
+    assert cancelled["detail"] == "买家 *** 来电"
+
+
+def test_more_orders_than_a_list_holds_are_refused_not_left_out(terminal: Terminal) -> None:
+    assert terminal.json("list", "orders", "--limit", "200") == []
+    refused = terminal.run("list", "orders", "--limit", "201", ok=False).output
+    assert "orders 一次最多列出 200 行" in refused
+    assert "limit_too_large" in refused
+    terminal.run("list", "skus", "--limit", "100000")
+
+
+def test_a_parked_order_is_called_so_however_many_newer_ones_wait(terminal: Terminal) -> None:
+    """The newest 200 parked orders were looked at, whichever orders were listed."""
+    fill(terminal)
+    head, row = ORDERS.splitlines()[:2]
+    rows = [row.replace("F-1", f"F-{n}") for n in range(1, 204)]
+    terminal.run("import", "orders", "--channel", "demo-shop",
+                 terminal.file("o.csv", "\n".join([head, *rows])))  # fmt: skip
+    engine = create_engine(f"sqlite:///{terminal.folder / 'core' / 'core.sqlite'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE orders SET created_ms = 1, state = 'paid' WHERE native_id = 'F-7'"
+        )
+    engine.dispose()
+    listed = terminal.run("list", "orders", "--state", "paid").output
+    assert "F-7" in listed
+    assert "停放" in listed
 
 
 def test_an_order_of_a_file_with_unknown_goods_is_in_the_report(terminal: Terminal) -> None:
