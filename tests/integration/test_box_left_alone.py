@@ -27,6 +27,7 @@ from virtual_warehouse.scanner import VirtualScanner
 
 pytestmark = pytest.mark.integration
 ROOM_BYTES = 6_000_000
+CARD_BYTES = 24_000_000
 LEFT_BYTES = 1_500_000
 """Below the reserve of the settings, above what a journal needs to open."""
 
@@ -214,6 +215,60 @@ def test_a_disk_that_turns_read_only_is_waited_for(small_disk: Box) -> None:
     assert "只读" in until(box.status)["out_of_order"]["reason_zh"]
     subprocess.run(["mount", "-o", "remount,rw", str(box.data)], check=True)
     until(lambda: "link" in box.status())
+    box.end()
+
+
+@pytest.fixture
+def card(box: Box) -> Iterator[Path]:
+    """The data folder is a card with ext4 that goes read-only when it finds itself damaged."""
+    image = box.folder / "card.img"
+    with image.open("wb") as file:
+        file.truncate(CARD_BYTES)
+    made = subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=False, capture_output=True)
+    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(box.data)]
+    if made.returncode or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a card")
+    device = Path(os.path.realpath(f"/sys/dev/block/{_numbers(box.data)}")).name
+    trigger = Path(f"/sys/fs/ext4/{device}/trigger_fs_error")
+    if not trigger.exists():
+        subprocess.run(["umount", str(box.data)], check=True)
+        pytest.skip("this kernel lets nobody damage an ext4 in play")
+    yield trigger
+    box.close()
+    subprocess.run(["umount", "-l", str(box.data)], check=True)
+
+
+def _numbers(path: Path) -> str:
+    device = path.stat().st_dev
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def test_a_card_that_turns_read_only_during_the_shift_refuses_scans_and_claims_nothing(
+    box: Box, card: Path
+) -> None:
+    box.start()
+    until(lambda: "link" in box.status())
+    box.gun.scan("BEFORE-1")
+    until(lambda: box.scanned("BEFORE-1"))
+    card.write_text("1", encoding="utf-8")
+    before = box.errors()
+    box.gun.scan("REFUSED-ONE")
+    until(lambda: box.errors() > before)
+    assert box.process is not None
+    assert box.process.poll() is None, "it stays, so that the page and the tone can say so"
+    assert not box.scanned("REFUSED-ONE")
+    box.end()
+    # What a person does: the card out, checked, in again (or another one).
+    image = box.folder / "card.img"
+    subprocess.run(["umount", str(box.data)], check=True)
+    subprocess.run(["fsck.ext4", "-p", str(image)], check=False, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(box.data)], check=True)
+    box.start()
+    until(lambda: "link" in box.status())
+    assert box.scanned("BEFORE-1")
+    assert not box.scanned("REFUSED-ONE")
+    box.gun.scan("AFTER-1")
+    until(lambda: box.scanned("AFTER-1"))
     box.end()
 
 

@@ -112,12 +112,15 @@ def test_an_uncommitted_group_is_gone_after_a_crash(tmp_path: Path) -> None:
 
 
 def test_a_full_journal_refuses_by_name_and_recovers_when_rows_age_out(tmp_path: Path) -> None:
-    core = open_core(tmp_path / "j.db", quota_bytes=300_000)
+    quota = 600_000
+    core = open_core(tmp_path / "j.db", quota_bytes=quota)
     count = 0
     while not core.full:
-        core.commit([(pick, NOW)] * 100)
-        count += 100
+        assert core.used_bytes < 0.95 * quota, "the red light is late"
+        core.commit([(pick, NOW)] * 20)
+        count += 20
         assert count < 5_000
+    assert 0.95 * quota <= core.used_bytes < quota, "what must be said before it empties has room"
     ((_, error),) = core.commit([(pick, NOW)])
     assert isinstance(error, Unavailable)
     assert error.code == "journal_full"
