@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,17 +63,37 @@ def test_the_service_is_watched_and_started_again(name: str) -> None:
         assert wanted in lines
     for key in ("WatchdogSec=", "MemoryMax=", "StateDirectory=", "TasksMax=", "UMask=0077"):
         assert any(line.startswith(key) for line in lines), key
-    text = "\n".join(lines)
-    assert "LoadCredential=" in text
-    assert "ReadWritePaths" not in text  # nothing beside the state directory is written
+    # Nothing beside the state directory is written.
+    assert not any(line.startswith("ReadWritePaths") for line in lines)
+
+
+def test_the_agents_password_is_handed_over_by_the_service_manager() -> None:
+    """root's file, and an empty word where there is none; the core keeps its own key."""
+    edge = (UNITS / "packline-edge.service").read_text(encoding="utf-8")
+    assert re.search(r"^LoadCredential=mqtt\.password:/etc/packline/mqtt\.password$", edge, re.M)
+    assert re.search(r"^SetCredential=mqtt\.password:", edge, re.M)
+    assert re.search(
+        r"^Environment=PACKLINE_EDGE_MQTT_PASSWORD_FILE=%d/mqtt\.password$", edge, re.M
+    )
+    core = (UNITS / "packline-core.service").read_text(encoding="utf-8")
+    assert not re.search(r"^LoadCredential=", core, re.M)
+    assert "# No LoadCredential= of its own:" in core
 
 
 @pytest.mark.parametrize("name", sorted(EXPOSURE_MOST))
-def test_each_part_of_a_unit_says_why(name: str) -> None:
-    text = (UNITS / name).read_text(encoding="utf-8")
-    parts = re.split(r"^\[\w+\]$", text, flags=re.MULTILINE)
-    assert sum(line.startswith("#") for line in text.splitlines()) >= 20
-    assert all("#" in part for part in parts[:3])
+def test_each_line_of_a_unit_says_why(name: str) -> None:
+    """A comment right above it, or above the line with the same key before it."""
+    lines = (UNITS / name).read_text(encoding="utf-8").splitlines()
+    silent, reasons = [], 0
+    for before, line in pairwise(lines):
+        if not line or line.startswith(("#", "[")):
+            continue
+        key = line.split("=")[0]
+        reasons += before.startswith("#")
+        if not before.startswith("#") and before.split("=")[0] != key:
+            silent.append(line)
+    assert silent == []
+    assert reasons >= 45
 
 
 def test_devices_that_appear_late_are_known_before_the_agent_starts() -> None:
