@@ -3,7 +3,8 @@
 A machine is frozen with the agent loaded and its data disk not yet mounted. Each cycle thaws it,
 mounts the disk as the last cut left it, lets the agent work, and switches off at a random moment.
 Two things count as acknowledged: a scan whose good tone was given, and a row the core was sent.
-The control runs the same with `synchronous=NORMAL` and must lose.
+The control runs the same with `synchronous=NORMAL` and must lose. A cut is thus a hard one for the
+guest's disk, and the start after it is the agent's own, not the whole machine's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from typing import Any
 import msgspec
 
 from protocols import commands
-from protocols.messages import Token
+from protocols.events import EpochOpened
+from protocols.messages import Event, Hello, Token
 from tests.hardware import image, machine
 from tests.hardware.machine import GuestError, Setup, Vm
 from tests.hardware.volatile_disk import VolatileDisk
@@ -35,6 +37,7 @@ SKUS = tuple(f"VM-{number:03d}" for number in range(120))
 UNITS = 9_000
 READY_S = 120.0
 PATIENCE_S = 20.0
+QUIET_S = 5.0
 USB_GUN = "/dev/serial/by-path/pci-0000:00:01.0-usb-0:1:1.0-port0"
 LOAD_LEAST_S, LOAD_MOST_S = 0.2, 1.2
 _DROP_IN = """[Service]
@@ -44,13 +47,15 @@ ExecStart=/opt/packline/edge/current/bin/python /opt/bench/preload.py --config /
 
 
 class Ear:
-    """Hears the tones: code and answer of each scan, by datagram."""
+    """Hears the tones: code and answer of each scan, by datagram, in the agent's start `life`."""
 
     def __init__(self) -> None:
+        self.life = 0
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.bind(("127.0.0.1", 0))
         self.port: int = self._sock.getsockname()[1]
-        self.good: Counter[str] = Counter()
+        self.good: Counter[tuple[int, str]] = Counter()
+        """(number of the agent's start, code): a pick of another start makes up for nothing."""
         self.other: Counter[str] = Counter()
         self.heard = threading.Event()
         threading.Thread(target=self._listen, name="ear", daemon=True).start()
@@ -67,7 +72,7 @@ class Ear:
             if told["code"].startswith("TASK-"):
                 continue  # opening a task that is in hand is no new fact, so it leaves no row
             if told["tone"] == "ok":
-                self.good[told["code"]] += 1
+                self.good[self.life, told["code"]] += 1
                 self.heard.set()
             else:
                 self.other[told["why"]] += 1
@@ -80,11 +85,14 @@ class Outcome:
     cuts: int = 0
     acked: int = 0
     lost: int = 0
-    forks: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    """Epoch of the floor's stream -> rows of it the core holds and the agent has lost, at most."""
     kept_by_disk: Counter[str] = field(default_factory=Counter)
     recoveries_s: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
-    started: int = 0
+    thaws: int = 0
+    starts: set[int] = field(default_factory=set)
+    """The number each start gave itself."""
 
 
 @dataclass(slots=True)
@@ -99,7 +107,7 @@ def freeze(setup: Setup) -> Frozen:
     """Boot once, load the agent under its own unit, stop before the data disk is touched."""
     vm = machine.start(setup)
     try:
-        vm.bench("ping", timeout_s=240)
+        vm.bench("ping", timeout_s=300)
         vm.sh("systemctl stop packline-edge var-lib-packline\\\\x2dedge.mount; true")
         vm.sh(f"mkdir -p /run/systemd/system/packline-edge.service.d; cat >"
               f" /run/systemd/system/packline-edge.service.d/bench.conf <<'E'\n{_DROP_IN}E\n"
@@ -135,19 +143,19 @@ def run(
             _cycle(frozen, core, disk, ear, found, rng, say, calm=calm, normal=normal)
             if number % 10 == 9:
                 say(f"  {found.cuts} cuts, {sum(ear.good.values())} good tones,"
-                    f" {found.forks} rows missing at a start,"
+                    f" {sum(found.missing.values())} rows missing at a start,"
                     f" {time.monotonic() - begun:.0f} s")  # fmt: skip
             if calm:
                 break
-        rows = core.events()
-        picked = Counter(
-            msgspec.json.decode(event.d)["sku"] for event in rows if event.t == "item.picked"
-        )
+        rows = own_rows(core)
+        for event in rows:
+            if event.t == "epoch.opened":  # after a life whose rows were not what the core holds
+                _forked(msgspec.json.decode(event.d, type=EpochOpened), found)
         # A good tone and the core's row of the same pick are one event: tones add only what no row
         # came of.
-        unheard = sum(max(0, times - picked[code]) for code, times in ear.good.items())
-        found.acked = len(rows) + unheard
-        found.lost = unheard + found.forks
+        untold = unheard(rows, ear.good)
+        found.acked = len(rows) + untold
+        found.lost = untold + sum(found.missing.values())
         found.refused = ear.other
     finally:
         ear.close()
@@ -158,12 +166,12 @@ def _cycle(
     frozen: Frozen, core: MiniCore, disk: VolatileDisk, ear: Ear, found: Outcome,
     rng: random.Random, say: Callable[[str], None], *, calm: bool, normal: bool,
 ) -> None:  # fmt: skip
-    hellos = len(core.hellos)
-    begun = time.monotonic()
+    hellos, begun = len(core.hellos), time.monotonic()
     vm = machine.start(frozen.setup, "-incoming", f"exec:cat {frozen.memory}", "-S", snapshot=True)
     try:
         _until(lambda: vm.qmp("query-status")["status"] in ("paused", "prelaunch"), 60, "thawed")
         vm.qmp("cont")
+        vm.bench("seed", data=rng.randbytes(32).hex())
         word = {"host": image.BROKER_HOST, "port": ear.port, "normal": normal}
         # The frozen kernel may remember blocks of the disk as it was then; a booting one does not.
         folder = image.DATA_FOLDER
@@ -171,14 +179,18 @@ def _cycle(
         told = f"echo '{json.dumps(word)}' > /run/bench-word"
         vm.sh(f"blockdev --flushbufs /dev/vdb && {mount} && {told}")
         _until(lambda: len(core.hellos) > hellos, READY_S, "hello", vm)
-        missing = _missing(core)
-        if missing:
-            say(f"  {missing} rows of the core are missing at the agent's start")
-        found.forks += missing
+        first = core.hellos[hellos]  # the word of this start, before the core has answered it
+        for epoch, lost in missing(core, first).items():
+            say(f"  {lost} rows of the core are missing at the agent's start")
+            found.missing[epoch] = max(lost, found.missing.get(epoch, 0))
         _begin_work(core, hellos == 0)
-        found.started += 1
+        found.thaws += 1
+        if first.boot in found.starts:
+            raise GuestError(f"two starts call themselves {first.boot}: no tone can be told apart")
+        found.starts.add(first.boot)
+        ear.life = first.boot
         ear.heard.clear()
-        _load(vm, core, ear, found, begun, rng, calm=calm)
+        _load(vm, core, ear, found, begun, rng, calm=calm, normal=normal)
     finally:
         vm.kill()
     if not calm:
@@ -188,7 +200,7 @@ def _cycle(
 
 def _load(
     vm: Vm, core: MiniCore, ear: Ear, found: Outcome, begun: float, rng: random.Random,
-    *, calm: bool,
+    *, calm: bool, normal: bool,
 ) -> None:  # fmt: skip
     """Scan as fast as the agent answers, until the power goes or, at the end, all is uploaded."""
     stopping = threading.Event()
@@ -206,7 +218,7 @@ def _load(
     stopping.set()
     gun.join(10)
     if calm:
-        _until(lambda: _quiet(core, ear), READY_S, "everything uploaded", vm)
+        _settle(core, ear, patient=not normal)
 
 
 def _fire(vm: Vm, ear: Ear, stopping: threading.Event, first: int) -> None:
@@ -226,20 +238,62 @@ def _fire(vm: Vm, ear: Ear, stopping: threading.Event, first: int) -> None:
                 return
 
 
-def _quiet(core: MiniCore, ear: Ear) -> bool:
-    before = (len(core.events()), sum(ear.good.values()))
-    time.sleep(5.0)
-    return before == (len(core.events()), sum(ear.good.values()))
+def _settle(core: MiniCore, ear: Ear, *, patient: bool) -> None:
+    """Until nothing more comes; `patient`: and every good tone's row is there, or it is too late.
+
+    What is not there by then counts as lost. The control has lost rows, so it waits for none.
+    """
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        before = (len(core.events()), sum(ear.good.values()))
+        time.sleep(QUIET_S)
+        if before != (len(core.events()), sum(ear.good.values())):
+            continue
+        if not (patient and unheard(own_rows(core), ear.good)):
+            return
 
 
-def _missing(core: MiniCore) -> int:
-    """Rows the core holds of this epoch that the agent, by its own word, has not any more."""
-    missing = 0
-    for position in core.hellos[-1].streams:
+def own_rows(core: MiniCore) -> list[Event]:
+    """Every row of the floor once: a row carried into a later epoch is the one it was before."""
+    held = {epoch: len(rows) for (stream, epoch), rows in tuple(core.rows.items())
+            if stream == "floor"}  # fmt: skip
+    return [
+        event for event in core.events()
+        if event.o is None or event.o.seq > held.get(event.o.epoch, 0)
+    ]  # fmt: skip
+
+
+def unheard(rows: Iterable[Event], good: Counter[tuple[int, str]]) -> int:
+    """Good tones that no pick of the same start and code stands for."""
+    picked = Counter(
+        (event.b, msgspec.json.decode(event.d)["sku"])
+        for event in rows if event.t == "item.picked"
+    )  # fmt: skip
+    return sum(max(0, times - picked[tone]) for tone, times in good.items())
+
+
+def missing(core: MiniCore, hello: Hello) -> dict[str, int]:
+    """Rows the core holds that the agent, by its own word, has not any more: epoch -> how many.
+
+    An epoch the agent does not name is gone as a whole: nothing in a campaign is old enough to be
+    forgotten by plan.
+    """
+    last: dict[str, int] = {}
+    for position in hello.streams:
         if position.stream == "floor":
-            held = len(core.rows.get(("floor", position.epoch), []))
-            missing += max(0, held - (position.next - 1))
-    return missing
+            last |= {kept.epoch: kept.last for kept in position.kept}
+            last[position.epoch] = position.next - 1
+    lost = {
+        epoch: len(rows) - last.get(epoch, 0)
+        for (stream, epoch), rows in tuple(core.rows.items()) if stream == "floor"
+    }  # fmt: skip
+    return {epoch: count for epoch, count in lost.items() if count > 0}
+
+
+def _forked(opened: EpochOpened, found: Outcome) -> None:
+    """A journal that had to begin anew lost a row, also when its count hid that."""
+    if opened.previous:
+        found.missing.setdefault(opened.previous, 1)
 
 
 def _begin_work(core: MiniCore, first: bool) -> None:

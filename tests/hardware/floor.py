@@ -104,12 +104,16 @@ class Floor:
         self.until(lambda: len(self.core.hellos) > hellos, "the agent's hello", BOOT_S)
         self.result.boots += 1
         seconds = time.monotonic() - begun
-        self.wait_for_guns()
+        self.wait_for_guns(restarted=True)
         return seconds
 
-    def wait_for_guns(self) -> None:
-        """Until the agent has every scanner open; what is typed before that nobody hears."""
-        self._errors = 0
+    def wait_for_guns(self, *, restarted: bool = False) -> None:
+        """Until the agent has every scanner open; what is typed before that nobody hears.
+
+        `restarted`: it is another process, whose count of refusals begins at zero.
+        """
+        if restarted:
+            self._errors = 0
         self.until(
             lambda: (
                 all(one["connected"] for one in self.status("scanners"))

@@ -62,6 +62,10 @@ _MASKED = (
 )  # fmt: skip
 
 
+class NotFetchedError(RuntimeError):
+    """What the guest is made of cannot be had here: no network, no mirror, no rights."""
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """What a machine boots: kernel, its first file system, the root disk."""
@@ -72,18 +76,25 @@ class Image:
 
 
 def base_tar(folder: Path) -> Path:
-    """The guest's Debian without the agent, made once per list of packages."""
+    """The guest's Debian without the agent, made once per list of packages.
+
+    Raises `NotFetchedError`.
+    """
     key = hashlib.sha256(json.dumps([SUITE, PACKAGES, UNUSED]).encode()).hexdigest()[:12]
     made = folder / f"base-{key}.tar"
     if not made.exists():
         half = made.with_suffix(".half.tar")
         folders = " ".join(f"$1/lib/modules/*/kernel/{name}" for name in UNUSED)
         docs = "$1/usr/share/doc $1/usr/share/locale $1/usr/share/man $1/var/lib/apt/lists"
-        run(["mmdebstrap", "--variant=minbase", "--mode=root", "--quiet",
-             f"--include={','.join(PACKAGES)}",
-             f"--customize-hook=rm -rf {folders} {docs}",
-             '--customize-hook=for k in "$1"/lib/modules/*; do chroot "$1" depmod ${k##*/}; done',
-             SUITE, str(half)])  # fmt: skip
+        try:
+            run(["mmdebstrap", "--variant=minbase", "--mode=root", "--quiet",
+                 f"--include={','.join(PACKAGES)}",
+                 f"--customize-hook=rm -rf {folders} {docs}",
+                 '--customize-hook=for k in "$1"/lib/modules/*;'
+                 ' do chroot "$1" depmod ${k##*/}; done',
+                 SUITE, str(half)])  # fmt: skip
+        except (OSError, RuntimeError) as error:
+            raise NotFetchedError(f"the guest's Debian could not be made: {error}") from error
         half.rename(made)
     return made
 

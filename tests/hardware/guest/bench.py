@@ -27,6 +27,7 @@ REPORT = bytes.fromhex(
     "050819012905910295017503910395067508150025650507190029658100c0"
 )
 SET_STATUS = 0xC0016722  # _IOWR("g", 0x22, unsigned char) of linux/usb/g_printer.h
+RESEED = 0x5207  # _IO("R", 0x07) of linux/random.h: RNDRESEEDCRNG
 PAPER_EMPTY, SELECTED, NOT_ERROR = 0x20, 0x10, 0x08
 REPORT_S, CODE_S = 0.004, 0.15
 """A quick scanner's pause between two reports, and a quick hand's between two codes. The kernel
@@ -152,6 +153,15 @@ def printed(_request):
     return {"whole": len(re.findall(rb"PRINT 1[^\n]*\n", data)), "bytes": len(data)}
 
 
+def seed(request):
+    """Thawed memory draws the same numbers each time, unless the kernel is told new ones."""
+    with open("/dev/urandom", "wb") as file:
+        file.write(bytes.fromhex(request["data"]))
+        file.flush()
+        fcntl.ioctl(file, RESEED)
+    return {}
+
+
 def run(request):
     done = subprocess.run(
         request["command"],
@@ -170,6 +180,7 @@ VERBS = {
     "paper": paper,
     "printed": printed,
     "run": run,
+    "seed": seed,
     "ping": lambda request: {},
 }
 

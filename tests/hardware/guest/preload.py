@@ -45,8 +45,8 @@ voice = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 honest_scan, honest_open = Agent.scan, JournalCore.open
 
 
-async def scan(self, station, code, source):
-    answer = await honest_scan(self, station, code, source)
+async def scan(self, station, code, source, *more):
+    answer = await honest_scan(self, station, code, source, *more)
     told = {"code": code, "tone": answer.tone, "why": answer.code}
     voice.sendto(json.dumps(told).encode(), (word["host"], word["port"]))
     return answer
