@@ -167,12 +167,6 @@ class ExternalCheck(Protocol):
         ...
 
 
-class Secrets(Protocol):
-    """What the wiring hands to those who sign: a channel's URL and live secrets, newest first."""
-
-    def write_back_of(self, channel: str) -> tuple[str, Sequence[str]]: ...
-
-
 Headers = Mapping[str, str]
 """HTTP headers as a dialect sees them."""
 

@@ -175,11 +175,6 @@ def make_waybills(prefix: str, count: int, *, first: int = 1, digits: int = 12) 
     return [f"{prefix}{number:0{digits}d}" for number in range(first, first + count)]
 
 
-def waybill_csv(carrier: str, numbers: Iterable[str]) -> bytes:
-    """A pool of numbers as the CSV that the import of `waybill_numbers` reads."""
-    return as_csv([("快递编码", "运单号"), *((carrier, number) for number in numbers)])
-
-
 def iso(time_ms: int) -> str:
     """Milliseconds UTC as ISO text in China's zone."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).astimezone(CHINA).isoformat()

@@ -36,15 +36,6 @@ class ContactPlain:
         return "ContactPlain(…)"
 
 
-@dataclass(frozen=True, slots=True)
-class ContactMasked:
-    """What stays readable for good."""
-
-    name: str
-    phone: str
-    detail: str
-
-
 def contact_of(receiver: Receiver) -> ContactPlain:
     """The part of a receiver that is sealed."""
     return ContactPlain(
@@ -57,11 +48,6 @@ def contact_of(receiver: Receiver) -> ContactPlain:
         receiver.encrypted_phone,
         receiver.encrypted_detail,
     )
-
-
-def masked_of(receiver: Receiver) -> ContactMasked:
-    """The part of a receiver that is stored as it is."""
-    return ContactMasked(receiver.name_masked, receiver.phone_masked, receiver.detail_masked)
 
 
 def phone_lookup_text(phone: str) -> str:

@@ -233,8 +233,3 @@ def is_waybill_pattern(text: str) -> bool:
     except re.error:
         return False
     return True
-
-
-def fits_carrier(number: str, carrier: Carrier) -> bool:
-    """Whether a waybill number looks as its carrier's numbers do."""
-    return not carrier.pattern or re.fullmatch(carrier.pattern, number) is not None

@@ -31,11 +31,6 @@ class SheetRow:
         """The text at a 0-based column, "" beyond the row's end."""
         return self.cells[column] if column < len(self.cells) else ""
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no cell holds anything."""
-        return not any(self.cells)
-
 
 @dataclass(frozen=True, slots=True)
 class Sheet:

@@ -32,8 +32,6 @@ from protocols import codec
 from protocols.commands import Cancel, Offer, OfferLine, Try
 from protocols.messages import Token
 
-__all__ = ["hold_id", "is_reachable", "note", "own", "release", "send_cancel", "take_back"]
-
 
 def own(
     ws: WorkingSet, shipment: Shipment, *, actor: str = "core", claim: bool = True,

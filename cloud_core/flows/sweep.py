@@ -18,9 +18,10 @@ from cloud_core.domain.rows import Shipment
 from cloud_core.flows import outside
 from cloud_core.flows.escalate import escalate
 from cloud_core.flows.grant import grant
-from cloud_core.flows.own import CLAIM, is_reachable, own, take_back
+from cloud_core.flows.own import CLAIM, own, take_back
 from cloud_core.flows.recover import finish_if_done
 from cloud_core.flows.returns import purge_id, purge_returns
+from cloud_core.flows.route import is_reachable
 from cloud_core.store.kept_bodies import ripe_quarantine, ripe_raw
 from cloud_core.store.stock_check import open_alarm_keys
 from cloud_core.store.working_set import WorkingSet

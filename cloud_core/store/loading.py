@@ -233,16 +233,6 @@ class SqlFetch(DueFetch):
         wanted = selecting(t.incident, r.Incident)
         return self._one(wanted.where(c.id == incident_id, c.resolved_ms.is_(None)), r.Incident)
 
-    def incident_open(self, incident_id: int) -> bool:
-        """Whether an incident exists and nobody has closed it."""
-        c = t.incident.c
-        return (
-            self.connection.execute(
-                select(c.id).where(c.id == incident_id, c.resolved_ms.is_(None))
-            ).first()
-            is not None
-        )
-
     # --- bulk ----------------------------------------------------------------------------------
 
     def orders_by_native(self, keys: Sequence[tuple[str, str]]) -> list[r.Order]:

@@ -85,11 +85,6 @@ def compare(connection: Connection, kind: str, values: Sequence[Any]) -> Compari
     return Comparison(tuple(new), tuple(changed), same, tuple(problems), gone)
 
 
-def check_stock(connection: Connection, values: Sequence[md.OpeningStock]) -> Comparison:
-    """Only the references of stock rows are checked; the working set does the rest."""
-    return compare(connection, "opening_stock", values)
-
-
 def write(connection: Connection, kind: str, found: Comparison) -> None:
     """Write new and changed rows inside the caller's transaction."""
     shape = _KINDS[kind]

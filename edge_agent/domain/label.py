@@ -12,7 +12,6 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from protocols.commands import Grant
 from protocols.errors import Rejected
 
 MAX_TEXT_CHARS = 300
@@ -160,35 +159,6 @@ TEXT_FIELDS_OF = {
 }
 """Kind of paper -> the fields its template may name."""
 TEXT_FIELDS = TEXT_FIELDS_OF["waybill"]
-
-
-def label_fields(
-    grant: Grant, *, created: str, warehouse: str, station: str, copy_mark: str = ""
-) -> LabelFields:
-    """What the label of a grant says. `created` is local text such as "2026-01-02 10:32"."""
-    label = grant.label
-    return LabelFields(
-        waybill=grant.waybill,
-        carrier_name=label.carrier_name,
-        sort_code=label.sort_code,
-        bag_name=label.bag_name,
-        receiver_name_masked=label.receiver_name,
-        receiver_phone_masked=label.receiver_phone,
-        receiver_address_masked=label.receiver_address,
-        sender_name=label.sender_name,
-        sender_phone=label.sender_phone,
-        sender_address=label.sender_address,
-        order_id=grant.order,
-        native_order_id=grant.native_id,
-        lines=tuple(LabelLine(line.sku, line.name, line.quantity) for line in grant.lines),
-        created=created,
-        warehouse=warehouse,
-        station=station,
-        tracking_url=label.track_url,
-        weight=f"{label.weight_g / 1000:.2f} kg" if label.weight_g else "",
-        shipped_note=label.remark,
-        copy_mark=copy_mark,
-    )
 
 
 def text_values(fields: DrawnFields) -> dict[str, str]:

@@ -84,9 +84,3 @@ def media_dots(model: str) -> int:
         )
     width = known.get("media", {}).get("width", {}).get("pixels", 0)
     return width if isinstance(width, int) else 0
-
-
-def has_cutter(model: str) -> bool:
-    """Whether the model can cut."""
-    features = models().get(model, {}).get("features", {})
-    return bool(features.get("paperFullCut") or features.get("paperPartCut"))

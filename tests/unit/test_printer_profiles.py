@@ -6,7 +6,6 @@ import pytest
 
 from edge_agent import labels
 from edge_agent.bootstrap import printers
-from edge_agent.printers import escpos_devices
 from edge_agent.printers.device import port_of, usb_printers
 from edge_agent.printers.profile import read_profile
 from edge_agent.settings import PrinterSetting
@@ -81,7 +80,6 @@ def test_the_stock_brings_its_other_papers_along() -> None:
 def test_python_escpos_tells_the_width_of_a_model_it_knows(tmp_path: Path) -> None:
     path = changed(tmp_path, 'escpos_model = "TM-T20II"', 'escpos_model = "POS-5890"')
     assert printers.width_of(read_profile(path)) == 384
-    assert escpos_devices.has_cutter("TM-T20II")
     unknown = changed(tmp_path, 'escpos_model = "TM-T20II"', 'escpos_model = "X-1"')
     with pytest.raises(Rejected) as refused:
         printers.width_of(read_profile(unknown))

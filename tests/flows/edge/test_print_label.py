@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
+from edge_agent.domain.label import LabelFields
 from edge_agent.domain.print_job import PrintKey
 from edge_agent.domain.printer_status import READY, SILENT, PrinterLevel, PrinterStatus, SendOutcome
-from edge_agent.flows import print_label
+from edge_agent.flows import label_text, print_label
 from protocols import commands
 from protocols.errors import Rejected
 from protocols.messages import Token
 from tests.support.edge import PLAN, PRINTED, Floor, cancel, grant
+from tests.support.labels import renderer, template
 
 SHIPMENT = "DB2026AAAA-1"
 WAYBILL = "WAAAA1"
@@ -37,6 +40,22 @@ def test_started_is_durable_before_the_first_byte(floor: Floor) -> None:
     floor.tell(grant())
     assert floor.print_next() == "sending"
     assert labels(floor) == ["label.started"]
+
+
+def test_the_label_says_what_the_grant_said(floor: Floor) -> None:
+    told = grant()
+    floor.tell(replace_struct(told, label=replace_struct(told.label, weight_g=1250, remark="轻放")))
+    key = floor.job(SHIPMENT).job.key
+    fields = floor.read(lambda db: label_text.fields_of(db, key, floor.plan))
+    assert isinstance(fields, LabelFields)
+    assert (fields.waybill, fields.order_id, fields.native_order_id) == (WAYBILL, told.order, "N-1")
+    assert [(line.sku, line.name, line.qty) for line in fields.lines] == [
+        ("SKU-A", "商品 SKU-A", 2), ("SKU-B", "商品 SKU-B", 1),
+    ]  # fmt: skip
+    assert fields.receiver_name_masked == told.label.receiver_name
+    assert (fields.weight, fields.shipped_note, fields.copy_mark) == ("1.25 kg", "轻放", "")
+    image = renderer().render(template(), fields)
+    assert image.size == (800, 1200), "empty optional fields leave their boxes out"
 
 
 def test_a_crash_while_printing_leaves_it_unknown_and_nothing_prints_again(floor: Floor) -> None:
