@@ -11,13 +11,19 @@ from edge_agent.domain.moment import Now
 
 NEVER_BEFORE_MS = 1_735_689_600_000
 """2025-01-01T00:00Z: no version of this program is older, no clock before it was ever set."""
+STAMP = Path(__file__).with_name("built_at.txt")
+"""The second of the build, written into the wheel by `setup.py`."""
 
 
-def built_ms() -> int:
-    """When this program came onto this machine: its own file's time, never before 2025."""
+def built_ms(stamp: Path = STAMP) -> int:
+    """When this program's wheel was built, never before 2025; a checkout has no such time.
+
+    The times of the installed files say nothing: a machine whose clock stood in 2099 when the
+    agent was installed would for ever be held there.
+    """
     try:
-        found = int(Path(__file__).stat().st_mtime * 1000)
-    except OSError:
+        found = int(stamp.read_text(encoding="ascii")) * 1000
+    except (OSError, ValueError):
         found = 0
     return max(NEVER_BEFORE_MS, found)
 
