@@ -128,16 +128,6 @@ class QuarantineInput:
 
 
 @dataclass(frozen=True, slots=True)
-class StopOrder:
-    """A person or shop cancels or refunds an order. Result: the order's stop state."""
-
-    order_id: str
-    reason: str
-    actor: str
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Sweep:
     """Look at deadlines and, when asked, at parked shipments and at what must be forgotten;
     at most `limit` rows of each. Result: `flows.sweep.Swept`."""

@@ -25,7 +25,7 @@ from cloud_core.flows.record import record_batch
 from cloud_core.flows.recover import waive_agent
 from cloud_core.flows.retry import retry_parked
 from cloud_core.flows.returns import open_return, void_return
-from cloud_core.flows.stop import cancel_order, stop_order
+from cloud_core.flows.stop import cancel_order
 from cloud_core.flows.sweep import sweep
 from cloud_core.flows.take_in import (
     prefetch_raw,
@@ -40,7 +40,6 @@ FOLDS: dict[type, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     c.StoreRaw: (store_raw, prefetch_raw),
     c.ApplyShopEvents: (apply_shop_events, apply_orders.prefetch),
     c.QuarantineInput: (quarantine_input, None),
-    c.StopOrder: (stop_order, None),
     c.TakeBack: (withdraw, None),
     c.RetryParked: (retry_parked, None),
     c.GreetAgent: (greet_agent, None),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from cloud_core.domain.change_commands import CancelOrder, KeyedAnswer
-from cloud_core.domain.commands import StopOrder
 from cloud_core.domain.progress import GONE, ON_THE_BENCH
 from cloud_core.domain.rows import Incident, Order, Shipment
 from cloud_core.flows.changes import READDRESS, open_change, settle_changes
@@ -22,16 +21,8 @@ from protocols.errors import Rejected
 from protocols.messages import Token
 
 
-def stop_order(ws: WorkingSet, command: StopOrder) -> str:
-    """A person stops an order by its global id. Returns the order's stop state."""
-    order = ws.orders.get(command.order_id)
-    if order is None:
-        raise Rejected("order_unknown", "没有这个订单", "no such order", field="order_id")
-    return stop(ws, order, command.reason, command.actor, command.source).stop
-
-
 def cancel_order(ws: WorkingSet, command: CancelOrder) -> KeyedAnswer:
-    """A door cancels an order; the answer says what its benches still have to do.
+    """A person cancels an order; the answer says what its benches still have to do.
 
     Raises `Rejected`: `order_unknown`, `idempotency_conflict`.
     """

@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from cloud_core.committer import CommitCore, Flow
 from cloud_core.domain import commands as c
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
 from cloud_core.flows.registry import FOLDS
 from cloud_core.store.working_set import WorkingSet
@@ -144,7 +145,7 @@ def test_a_cancel_beside_an_accept_leaves_one_truth(bench: CoreBench) -> None:
     accepted = e.OfferAccepted(shipment, token, "o", "shop1", "1", [OfferLine("A", 1)])
     late = Meddled(
         bench, c.RecordBatch,
-        lambda: bench.do(c.StopOrder("DB202600000001", "cancelled", "test")),
+        lambda: bench.do(CancelOrder("DB202600000001", "cancelled", "test")),
     )  # fmt: skip
     other = bench.agents["hz-a"]
     late.do(other.batch([other.event("offer.accepted", accepted, bench.clock.ms)]))

@@ -9,6 +9,7 @@ import pytest
 
 from cloud_core.domain import commands as c
 from cloud_core.domain.breaker_commands import ForceBreaker, JudgeBreakers, SettleNotice
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.rows import Breaker
 from cloud_core.flows import breaker_gate as gate
@@ -159,7 +160,7 @@ def test_while_the_stream_is_behind_nothing_is_late(bench: CoreBench) -> None:
 def test_what_a_shop_stopped_is_nobody_s_lateness(bench: CoreBench) -> None:
     found = granted(bench, "1", "2", "3")
     for shipment, _ in found:
-        bench.do(c.StopOrder(shipment.removesuffix("-1"), "cancelled", "test"))
+        bench.do(CancelOrder(shipment.removesuffix("-1"), "cancelled", "test"))
     pass_time(bench, HOUR_S + 60)
     assert mode(bench) == "closed"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloud_core.domain import commands as c
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.domain.decision_record import sentences
 from cloud_core.domain.shop_order import ShopEvent, ShopEventKind, ShopLine
 from cloud_core.store import schema as t
@@ -105,7 +106,7 @@ def test_only_who_was_asked_can_win_and_only_under_this_token(bench: CoreBench) 
 
 def test_a_stop_in_the_middle_reaches_everybody_who_was_asked(bench: CoreBench) -> None:
     asked = shipment(bench, "1")
-    bench.do(c.StopOrder("DB202600000001", "cancelled", "test"))
+    bench.do(CancelOrder("DB202600000001", "cancelled", "test"))
     yes(bench, "sz-a", asked)
     assert shipment(bench, "1")["stop"] == "cancelled"
     assert [sent(bench, a)[-1].kind for a in ("hz-a", "sz-a")] == ["cancel", "cancel"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cloud_core.domain import hold_commands as h
-from cloud_core.domain.commands import StopOrder, Sweep
+from cloud_core.domain.change_commands import CancelOrder
+from cloud_core.domain.commands import Sweep
 from protocols import events as e
 from protocols.errors import Rejected
 from tests.support.core import CoreBench
@@ -218,7 +219,7 @@ def test_a_cancelled_order_gives_back_the_hold_it_named(core: CoreBench) -> None
     core.online()
     name = place(core, ("A", 15)).id
     core.shop("1", lines=(("A", 15),), hold=name)
-    core.do(StopOrder("DB202600000001", "cancelled", "test"))
+    core.do(CancelOrder("DB202600000001", "cancelled", "test"))
     assert state(core, name) == "released"
     assert (core.stock("HZ01", "A")[2], core.stock("SZ01", "A")[2]) == (0, 0)
 

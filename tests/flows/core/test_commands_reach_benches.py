@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloud_core.bootstrap import Knobs, Ports, RandomIds, wire
-from cloud_core.domain.commands import StopOrder
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.link import NoLink
 from cloud_core.ports import Received
 from cloud_core.store import key_file
@@ -81,7 +81,7 @@ async def test_what_the_command_line_does_beside_a_serving_core_reaches_the_benc
         ports = Ports(core.clock, RandomIds(), NoLink(), QuietWriteBack())
         beside = wire(engine, key_file.load(tmp_path / "master.key"), ports, Knobs(inline=True))
         order = core.rows(t.orders)[0]["id"]
-        await beside.committer.submit(StopOrder(order, "cancelled", "cli:test"))
+        await beside.committer.submit(CancelOrder(order, "cancelled", "cli:test"))
         engine.dispose()
         await until(lambda: sent(core, "cancel"))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloud_core.domain import commands as c
+from cloud_core.domain.change_commands import CancelOrder
 from protocols import codec
 from protocols import events as e
 from protocols.commands import Grant
@@ -98,7 +99,7 @@ def test_a_rule_may_leave_the_scan_free_and_a_cancel_ends_the_child(bench: CoreB
     accepted(bench, "1")
     assert granted(bench).gift == ""
     assert child(bench)[3] == 0
-    bench.do(c.StopOrder(ORDER, "refund", "key:cs"))
+    bench.do(CancelOrder(ORDER, "refund", "key:cs"))
     assert child(bench)[1] == "cancelled"
 
 

@@ -25,7 +25,8 @@ from hypothesis.stateful import (
 )
 
 from cloud_core.domain import hold_commands as h
-from cloud_core.domain.commands import StopOrder, Sweep
+from cloud_core.domain.change_commands import CancelOrder
+from cloud_core.domain.commands import Sweep
 from cloud_core.flows.registry import FOLDS
 from cloud_core.flows.victims import choose_victims
 from cloud_core.store.stock_check import StockCheck
@@ -210,7 +211,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, self.orders))
-        self.core.do(StopOrder(f"DB2026{number:0>8}", "cancelled", "test"))
+        self.core.do(CancelOrder(f"DB2026{number:0>8}", "cancelled", "test"))
         self.take_note()
 
     def take_note(self) -> None:

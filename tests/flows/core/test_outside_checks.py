@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from cloud_core.channels.external_check import CheckTarget, HttpExternalCheck
-from cloud_core.domain.commands import ApplyRules, StopOrder, Sweep
+from cloud_core.domain.change_commands import CancelOrder
+from cloud_core.domain.commands import ApplyRules, Sweep
 from cloud_core.domain.outside_commands import ExpireOutside, SettleOutside
 from cloud_core.domain.shop_order import Division
 from cloud_core.flows.outside_desk import OutsideDesk
@@ -104,7 +105,7 @@ def test_silence_ends_at_the_deadline_as_the_rule_says(
 
 def test_a_cancelled_order_asks_nobody_any_more(core: CoreBench) -> None:
     pay(core)
-    core.do(StopOrder("DB202600000001", "cancelled", "test"))
+    core.do(CancelOrder("DB202600000001", "cancelled", "test"))
     assert core.stock("HZ01", "A") == (10, 0, 0)
     assert core.do(SettleOutside(CHECK, "accept")) == "dropped"
     assert core.one("SELECT stop FROM shipment") == "cancelled"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloud_core.domain import commands as c
+from cloud_core.domain.change_commands import CancelOrder
 from cloud_core.domain.hold_commands import ConfirmHold, Keyed, PlaceHolds, WantedHold
 from protocols import events as e
 from tests.support.core import CoreBench
@@ -100,7 +101,7 @@ def test_a_basket_held_in_two_houses_is_what_the_parts_get(bench: CoreBench) -> 
 def test_a_stopped_order_stops_every_part(bench: CoreBench) -> None:
     bench.shop("1", lines=BOTH)
     accepted(bench, "1", 2)
-    bench.do(c.StopOrder("DB202600000001", "cancelled", "test"))
+    bench.do(CancelOrder("DB202600000001", "cancelled", "test"))
     assert [shipment(bench, "1", n)["stop"] for n in (1, 2)] == ["cancelled", "stopping"]
     part = shipment(bench, "1", 2)
     told = e.TaskStopped(part["id"], token_of(part), token_of(part))
