@@ -87,7 +87,7 @@ ADD: dict[str, Any] = {
     ),
     "openapi_extra": _takes(
         {
-            "name": {**_TEXT, "maxLength": 48}, "dialect": {**_TEXT, "enum": ["generic", "douyin"]},
+            "name": {**_TEXT, "maxLength": 48}, "dialect": {**_TEXT, "examples": ["generic"]},
             "secret": _GIVEN_SECRET, **_OPTIONS,
         },
         _NEW, "name", "dialect",

@@ -1,7 +1,8 @@
 """Where orders come in: signed pushes of shops and uploaded files.
 
-Verify the raw bytes, parse for the report, store, answer; the worker applies them afterwards. A
-body that was stored before has no second effect (P8). The hot path is free of pydantic.
+Verify the raw bytes, parse for the report, store, answer; the worker applies them afterwards. What
+is signed well and cannot be read is refused, and kept all the same. A body that was stored before
+has no second effect (P8). The hot path is free of pydantic.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cloud_core.api.guard import Source, TheDoors, Writer, audit
 from cloud_core.domain.commands import StoredRaw, StoreRaw
 from cloud_core.domain.shop_order import Parsed, RowProblem, fingerprint
 from cloud_core.store.channel_rows import Channel
-from protocols.errors import Rejected
+from protocols.errors import Corrupt, Rejected
 
 router = APIRouter()
 
@@ -56,9 +57,15 @@ async def push_events(
     limit = min(doors.limits.event_body_max_bytes, dialect.max_body_bytes)
     raw = await read_bounded(request, limit)
     dialect.verify(request.headers, raw, found.secrets, found.config, now_ms // 1000)
-    parsed = await _parse(doors, "event", raw, "", found, now_ms)
-    reused = _reused(doors, channel, parsed)
     command = doors.ingest.stored(channel, "event", raw, source=source)
+    try:
+        parsed = await _parse(doors, "event", raw, "", found, now_ms)
+    except (Rejected, Corrupt):
+        # The shop means it, and may not look at our answer: people here see it in quarantine.
+        await doors.submit(command)
+        doors.on_raw()
+        raise
+    reused = _reused(doors, channel, parsed)
     stored = await _store(doors, command, parsed)
     problems = [*parsed.problems, *reused]
     _count(doors, channel, parsed, len(problems), stored)

@@ -95,7 +95,7 @@ def channel() -> None:
 
 @channel.command("add")
 @click.argument("name")
-@click.option("--dialect", required=True, help="generic 或 douyin。")
+@click.option("--dialect", required=True, help="如 generic、douyin；说错会列出全部。")
 @click.option("--title", default="", help="显示名称。")
 @click.option("--app-key", default="", help="平台应用的 app_key。")
 @click.option("--secret-stdin", is_flag=True, help="从标准输入读平台给的密钥；否则自动生成。")
