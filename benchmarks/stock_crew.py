@@ -7,6 +7,7 @@ children of a job begin at the same moment, so that they really race.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import subprocess
@@ -56,12 +57,15 @@ class Crew:
     def __exit__(self, *_error: object) -> None:
         for child in self._children:
             assert child.stdin is not None
-            child.stdin.close()
+            assert child.stdout is not None
+            with contextlib.suppress(BrokenPipeError):  # it has ended and did not read all
+                child.stdin.close()
             try:
                 child.wait(30)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            child.stdout.close()
 
     def all(self, **job: Any) -> list[Answer]:
         """The same job for every child, begun together."""

@@ -30,6 +30,8 @@ from virtual_warehouse.processes import Program
 KILLS, QUICK_KILLS = 100, 2
 CALLERS = 8
 LOAD_S = (0.15, 0.6)
+HOLD_TTL_S = 3_600
+"""Longer than a whole campaign: a hold that has ended by itself is not lost."""
 NOTHING = Target(0, at_least=False)
 AGAIN = Target(3, at_least=False)
 _PATIENCE_S = 60
@@ -95,7 +97,7 @@ class Caller(threading.Thread):
             key, sku = self._shops.next_key(), draw.choice(SKUS)
 
     def _place(self, connection: http.client.HTTPConnection, key: str, sku: str) -> str:
-        body = json.dumps({"lines": [{"sku": sku, "quantity": 1}]})
+        body = json.dumps({"lines": [{"sku": sku, "quantity": 1}], "ttl_s": HOLD_TTL_S})
         connection.request(
             "POST", "/v1/holds", body,
             {"Authorization": f"Bearer {self._shops.key}", "Idempotency-Key": key,
