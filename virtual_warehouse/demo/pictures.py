@@ -14,11 +14,16 @@ from virtual_warehouse.processes import run_once
 PHONE = (430, 830)
 DESK = (1100, 1000)
 """Width and height in pixels of the page."""
+SETTLED_MS = 1_000
+"""Less than the seconds after which the agent's page loads itself again."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 async def take(url: str, target: Path, size: tuple[int, int]) -> bool:
-    """A picture of a page as PNG at twice the density; False when there is no browser."""
+    """A picture of a page as PNG at twice the density; False when there is no browser.
+
+    The page's clock stops soon after it is loaded: one that reloads itself would be half painted.
+    """
     browser = find_browser()
     if browser is None:
         return False
@@ -26,6 +31,7 @@ async def take(url: str, target: Path, size: tuple[int, int]) -> bool:
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
             "--disable-dev-shm-usage", "--force-device-scale-factor=2",
+            "--run-all-compositor-stages-before-draw", f"--virtual-time-budget={SETTLED_MS}",
             f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}",
             f"--screenshot={target}", url,
         ]  # fmt: skip
