@@ -37,8 +37,8 @@ BENCHES = {
     "B4": ("stock_backlog", "backlog", "a backlog of paid orders"),
     "B5": ("stock_kill", "killed", "kill -9 under load"),
     "B6": ("stock_expiry", "expiry", "holds expire while confirms arrive"),
-    "B7": ("stock_owner", "owners", "four warehouses say yes at once"),
     "ROUTING": ("stock_routing", "routed", "warehouse and carrier chosen by rules, no database"),
+    "B7": ("stock_owner", "owners", "four warehouses say yes at once"),
 }
 QUIET_CORES = 0.2
 
