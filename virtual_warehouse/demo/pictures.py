@@ -11,7 +11,7 @@ from pathlib import Path
 from protocols.errors import Unavailable
 from virtual_warehouse.processes import run_once
 
-PHONE = (430, 830)
+PHONE = (430, 940)
 DESK = (1100, 1000)
 """Width and height in pixels of the page."""
 SETTLED_MS = 1_000
