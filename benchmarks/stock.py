@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -81,6 +82,9 @@ def main() -> int:
 
 def _ground(stack: ExitStack, folder: Path | None, quick: bool) -> Ground:
     place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="bench-")))
+    # An installed core finds its bytecode at each start; ours finds it in this folder.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(place / "bytecode")
     skipped: list[str] = []
     databases: Databases | None = None
     redis: RedisServer | None = None

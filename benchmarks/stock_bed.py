@@ -75,6 +75,15 @@ class StockBed:
         finally:
             engine.dispose()
 
+    def settle(self) -> None:
+        """Add the opening movements to the checker's base, as a core has that ran for a minute."""
+        engine = self.open()
+        try:
+            while StockCheck(engine).settle(time.time_ns() // 1_000_000):
+                pass
+        finally:
+            engine.dispose()
+
     def check_durable(self) -> None:
         """Fail unless commits are synced to the disk."""
         if not self.settings.database_url:
