@@ -6,36 +6,24 @@ Each runs in a process of its own with a fixed hash seed, as `make sim` does.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.simulation.serve import Simulator
+
 pytestmark = [pytest.mark.simulation, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
+def run(simulator: Simulator, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Exit status, the JSON line and everything printed of one campaign."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation.run", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stdout.strip().splitlines()
-    assert lines, done.stderr
-    return done.returncode, json.loads(lines[-1]), done.stdout + done.stderr
+    status, told = simulator.ask("run", *arguments)
+    return status, json.loads(told.splitlines()[-1]), told
 
 
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
-def test_a_week_of_faults_breaks_no_promise(seed: int) -> None:
-    status, verdict, told = run("--seed", str(seed), "--once", "--jobs", "1")
+def test_a_week_of_faults_breaks_no_promise(simulator: Simulator, seed: int) -> None:
+    status, verdict, told = run(simulator, "--seed", str(seed), "--once", "--jobs", "1")
     assert status == 0, told
     assert verdict["violations"] == 0
     assert verdict["orders"] >= 300
@@ -43,8 +31,8 @@ def test_a_week_of_faults_breaks_no_promise(seed: int) -> None:
     assert verdict["warehouse_years"] >= 0.05  # three warehouses, seven days
 
 
-def test_one_seed_is_one_history() -> None:
-    status, verdict, told = run("--seed", "1", "--jobs", "2")
+def test_one_seed_is_one_history(simulator: Simulator) -> None:
+    status, verdict, told = run(simulator, "--seed", "1", "--jobs", "2")
     assert status == 0, told
     assert verdict["seeds"] == 1
     assert verdict["sometimes_missed"] == []  # judged from twenty seeds on
