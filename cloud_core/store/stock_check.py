@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, text, union, update
+from sqlalchemy import Connection, Engine, and_, func, or_, select, text, union, update
 
 from cloud_core.domain.conservation import Counters, Drift, Key, add, compare, summed
 from cloud_core.store import schema as t
@@ -29,6 +29,12 @@ TAIL_MAX = 200_000
 FULL_ROWS = 20_000
 _UPTO = "stock_base_upto"
 _START: Key = ("", "")
+_ADD_TO_BASE = text(
+    "INSERT INTO stock_base (warehouse, sku, shelf, picked, held) "
+    "VALUES (:warehouse, :sku, :shelf, :picked, :held) "
+    "ON CONFLICT (warehouse, sku) DO UPDATE SET shelf = stock_base.shelf + excluded.shelf, "
+    "picked = stock_base.picked + excluded.picked, held = stock_base.held + excluded.held"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +67,7 @@ class StockCheck:
         with changing(self._engine) as connection:
             if not _advance(connection, upto, rows[-1].id):
                 return 0
-            for key in sorted(sums):
-                _add_to_base(connection, key, sums[key])
+            _add_to_base(connection, sums)
         return len(rows)
 
     def slice(self, after: Key | None = None) -> Slice | None:
@@ -130,19 +135,15 @@ def _advance(connection: Connection, old: int, new: int) -> bool:
     return moved.rowcount == 1
 
 
-def _add_to_base(connection: Connection, key: Key, counters: Counters) -> None:
-    c = t.stock_base.c
-    shelf, picked, held = counters
-    there = update(t.stock_base).where(c.warehouse == key[0], c.sku == key[1])
-    done = connection.execute(
-        there.values(shelf=c.shelf + shelf, picked=c.picked + picked, held=c.held + held)
+def _add_to_base(connection: Connection, sums: dict[Key, Counters]) -> None:
+    """One statement for all rows: the write lock is held while they are added."""
+    connection.execute(
+        _ADD_TO_BASE,
+        [
+            {"warehouse": key[0], "sku": key[1], "shelf": shelf, "picked": picked, "held": held}
+            for key, (shelf, picked, held) in sorted(sums.items())
+        ],
     )
-    if not done.rowcount:
-        connection.execute(
-            insert(t.stock_base).values(
-                warehouse=key[0], sku=key[1], shelf=shelf, picked=picked, held=held
-            )
-        )
 
 
 def _next_keys(connection: Connection, after: Key) -> list[Key]:
