@@ -28,7 +28,7 @@ from sqlalchemy.exc import OperationalError
 from cloud_core.store import key_file
 from cloud_core.store import schema as t
 from cloud_core.store.stock_check import StockCheck
-from tests.support import hammer_core
+from tests.support import hammer_core, hammer_plants
 from tests.support.databases import open_database
 from tests.support.ledger import write_openings
 
@@ -36,6 +36,9 @@ CORES, CLIENTS = 4, 64
 SKUS = tuple(f"SKU-{number:02d}" for number in range(1, 7))
 SHELF = {"HZ01": 10, "SZ01": 6}
 """Little, so that clients are refused, and two cores want the same last unit."""
+PLENTY = {"HZ01": 1_000_000}
+PAIR = SKUS[:2]
+PAIR_CLIENTS = 16
 DRAIN_S = 30.0
 HARM_S = (0.2, 0.8)
 WATCH_S = 0.05
@@ -132,7 +135,10 @@ class Heard:
 class Hammer:
     """The cores, the clients and the hand that kills; `run` is the whole of it."""
 
-    def __init__(self, folder: Path, seed: int, plant: str = "") -> None:
+    def __init__(self, folder: Path, seed: int, plant: str = "", *, pairs: bool = False) -> None:
+        """`pairs`: nothing is scarce, killed or cut; every basket holds the same two SKUs, named in
+        the one order or the other."""
+        self._pairs = pairs
         self.engine: Engine = open_database(folder)
         self.heard = Heard()
         self.kills = self.cuts = self.at_risk = 0
@@ -140,10 +146,12 @@ class Hammer:
         self._draw = random.Random(seed)
         key = folder / "master.key"
         key_file.create(key, lambda count: bytes(range(count)))
-        _fill(self.engine)
+        _fill(self.engine, PLENTY if pairs else SHELF)
         url = self.engine.url.render_as_string(hide_password=False)
         self._url = url.replace("postgresql+psycopg://", "postgresql://")
-        self._cores = [Core(url, key, plant) for _ in range(CORES)]
+        self._cores = [
+            Core(url, key, hammer_plants.for_core(plant, number)) for number in range(CORES)
+        ]
         self._ended = asyncio.Event()
 
     async def run(self, enough: Callable[[Hammer], bool], at_most_s: float) -> None:
@@ -152,9 +160,11 @@ class Hammer:
             for core in self._cores:
                 await core.start()
             async with asyncio.timeout(at_most_s + DRAIN_S), asyncio.TaskGroup() as group:
-                for number in range(CLIENTS):
-                    group.create_task(self._client(f"c{number}", self._draw.randrange(2**32)))
-                group.create_task(self._harm(enough, time.monotonic() + at_most_s))
+                client = self._pair_client if self._pairs else self._client
+                for number in range(PAIR_CLIENTS if self._pairs else CLIENTS):
+                    group.create_task(client(f"c{number}", self._draw.randrange(2**32)))
+                harm = self._wait if self._pairs else self._harm
+                group.create_task(harm(enough, time.monotonic() + at_most_s))
                 group.create_task(self._watch())
         finally:
             for core in self._cores:
@@ -182,6 +192,18 @@ class Hammer:
                 self.heard.states[answer["hold"]] = answer["state"]
                 mine.append(answer["hold"])
 
+    async def _pair_client(self, name: str, seed: int) -> None:
+        """Two-line baskets; who has an odd seed names the lines the other way round."""
+        draw, number = random.Random(seed), 0
+        lines = [[sku, 1] for sku in (reversed(PAIR) if seed % 2 else PAIR)]
+        while not self._ended.is_set():
+            number += 1
+            key, hold = f"{name}-{number}", f"H{name.upper()}N{number:08d}"
+            answer = await self._insist(draw, _request("place", key, hold, lines))
+            self.heard.take(key, answer)
+            if self._plain(answer):
+                self.heard.states[answer["hold"]] = answer["state"]
+
     def _plain(self, answer: Answer) -> bool:
         if answer["code"] == "stock_short":
             self.heard.refused += 1
@@ -193,7 +215,7 @@ class Hammer:
         self, draw: random.Random, op: str, key: str, hold: str, lines: list[Any]
     ) -> Answer:
         """Ask any core until one answers; now and then two at once, or once more afterwards."""
-        request = {"op": op, "hold": hold, "key": key, "digest": f"{key:0>32}", "lines": lines}
+        request = _request(op, key, hold, lines)
         twice = op != "release" and draw.random() < 0.15
         if twice:  # the name of a new hold is the core's choice: another one for the other request
             other = {**request, "hold": f"{hold}B" if op == "place" else hold}
@@ -240,6 +262,12 @@ class Hammer:
                     self.cuts += cut.rowcount
         self._ended.set()
 
+    async def _wait(self, enough: Callable[[Hammer], bool], until: float) -> None:
+        """No harm: until it is enough or time is over."""
+        while time.monotonic() < until and not enough(self):
+            await asyncio.sleep(WATCH_S)
+        self._ended.set()
+
     async def _watch(self) -> None:
         """Look at the stock all the time: what is oversold now may be given back before the end."""
         while not self._ended.is_set() and not self.was_oversold:
@@ -274,20 +302,24 @@ class Hammer:
         return found
 
 
-def _fill(engine: Engine) -> None:
+def _request(op: str, key: str, hold: str, lines: list[Any]) -> dict[str, Any]:
+    return {"op": op, "hold": hold, "key": key, "digest": f"{key:0>32}", "lines": lines}
+
+
+def _fill(engine: Engine, shelf: dict[str, int]) -> None:
     with engine.begin() as connection:
         connection.execute(t.carrier.insert(), [{"id": "ZTO", "name": "演示快递"}])
         connection.execute(
             t.warehouse.insert(),
             [{"id": w, "site": w.lower(), "name": f"演示仓{w}", "priority": n, "carrier": "ZTO"}
-             for n, w in enumerate(SHELF, 1)],
+             for n, w in enumerate(shelf, 1)],
         )  # fmt: skip
         connection.execute(
-            t.agent.insert(), [{"id": f"{w.lower()}-a", "warehouse": w} for w in SHELF]
+            t.agent.insert(), [{"id": f"{w.lower()}-a", "warehouse": w} for w in shelf]
         )
         connection.execute(t.sku.insert(), [{"id": sku, "name": f"商品{sku}"} for sku in SKUS])
         connection.execute(
             t.stock.insert(),
-            [{"warehouse": w, "sku": sku, "shelf": n} for w, n in SHELF.items() for sku in SKUS],
+            [{"warehouse": w, "sku": sku, "shelf": n} for w, n in shelf.items() for sku in SKUS],
         )
     write_openings(engine)

@@ -20,10 +20,15 @@ NOT_DURABLE_S = 0.02
 """How long an answer of the planted core is ahead of its commit."""
 
 
+def for_core(plant: str, number: int) -> str:
+    """What the `number`-th core of a run gets: some faults need cores that differ."""
+    return OTHER_END.get(plant, plant) if number % 2 else plant
+
+
 def put_in(plant: str, engine: Engine) -> None:
     """Put one fault into this process; "" puts in none. Raises `KeyError` for an unknown name."""
     if plant:
-        (PLANTS | ROUTING_PLANTS)[plant](engine)
+        (PLANTS | ROUTING_PLANTS | LOCK_PLANTS)[plant](engine)
 
 
 def guard_before_the_lock(_engine: Engine) -> None:
@@ -98,7 +103,30 @@ def capacity_outside_the_lock(_engine: Engine) -> None:
     _replace(guarded_writer.GuardedWriter, "check_places", nothing)
 
 
-def _replace(owner: Any, name: str, planted: Callable[..., Any]) -> None:
+def no_second_try(_engine: Engine) -> None:
+    """A commit that met another one in its way is not folded anew: its caller hears of it."""
+    _replace(rounds, "ROUNDS_MAX", 1)
+
+
+def unsorted_locks(engine: Engine, *, from_the_end: bool = False) -> None:
+    """Rows are locked one by one as they come, some cores from the other end; no second try."""
+
+    def as_they_come(self: Any, plan: Any, table: Any, keys: list[tuple[Any, ...]]) -> None:
+        self._all_chosen.setdefault(table.name, set()).update(keys)
+        for key in sorted(keys, reverse=from_the_end):
+            arguments = guarded_writer._columns(plan.key_literals, [key])
+            self._add(plan.lock, arguments, None, table.name)
+
+    _replace(guarded_writer.GuardedWriter, "_lock", as_they_come)
+    no_second_try(engine)
+
+
+def unsorted_locks_from_the_end(engine: Engine) -> None:
+    """The other end of `unsorted_locks`."""
+    unsorted_locks(engine, from_the_end=True)
+
+
+def _replace(owner: Any, name: str, planted: Any) -> None:
     setattr(owner, name, planted)
 
 
@@ -111,3 +139,10 @@ ROUTING_PLANTS: dict[str, Callable[[Engine], None]] = {
     "capacity outside the lock": capacity_outside_the_lock,
 }
 """Faults that only orders show; the hammer's clients place baskets."""
+LOCK_PLANTS: dict[str, Callable[[Engine], None]] = {
+    "no second try": no_second_try,
+    "unsorted locks": unsorted_locks,
+    "unsorted locks from the end": unsorted_locks_from_the_end,
+}
+"""What opposite baskets show; without a second try alone nothing may be seen of them."""
+OTHER_END = {"unsorted locks": "unsorted locks from the end"}
