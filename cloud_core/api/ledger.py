@@ -31,8 +31,8 @@ LOOK_S = 0.2
 BEAT_S = 15.0
 _log = logs.get("stock_feed")
 
-Told = tuple[str, list[dict[str, Any]]]
-"""(event id, new numbers)."""
+Told = tuple[str, str, dict[str, Any]]
+"""(event, its id, its body)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,15 @@ class Listener:
         wanted = [item for item in items if item["sku"] in self.skus] if self.skus else items
         if not wanted or self.dropped:
             return
+        self._put("stock", event_id, {"items": wanted})
+
+    def start_over(self, event_id: str) -> None:
+        """Queue that every number may be another one."""
+        self._put("reset", event_id, {"code": "master_data_changed"})
+
+    def _put(self, kind: str, event_id: str, body: dict[str, Any]) -> None:
         try:
-            self.queue.put_nowait((event_id, wanted))
+            self.queue.put_nowait((kind, event_id, body))
         except asyncio.QueueFull:
             self.dropped = True
 
@@ -70,7 +77,7 @@ class StockFeed:
         self._listeners: set[Listener] = set()
         self._task: asyncio.Task[None] | None = None
         self._window = Window(0)
-        self._epoch = 0
+        self._epoch = self._master = 0
         self.queue_max = QUEUE_MAX
 
     @property
@@ -86,9 +93,9 @@ class StockFeed:
                 f"at most {LISTENERS_MAX} streams of changes",
             )  # fmt: skip
         if self._task is None or self._task.done():
-            self._epoch, high = await run_in_threadpool(self._views.position)
+            epoch, high, master = await run_in_threadpool(self._views.position)
             if self._task is None or self._task.done():  # nobody was faster meanwhile
-                self._window = Window(high)
+                self._epoch, self._master, self._window = epoch, master, Window(high)
                 self._task = asyncio.create_task(self._look(), name="stock_feed")
         listener = Listener(frozenset(skus), self.queue_max)
         self._listeners.add(listener)
@@ -110,11 +117,11 @@ class StockFeed:
             while not listener.dropped:
                 try:
                     async with asyncio.timeout(self._pace.beat_s):
-                        event_id, items = await listener.queue.get()
+                        told = await listener.queue.get()
                 except TimeoutError:
                     yield b": beat\n\n"
                     continue
-                yield _event("stock", event_id, {"items": items})
+                yield _event(*told)
             yield _event("dropped", "", {"code": "slow_client", "reason": "reconnect"})
         finally:
             self.close(listener)
@@ -125,12 +132,10 @@ class StockFeed:
         if not last_event_id:
             yield _event("open", here, {})
             return
-        epoch, _, number = last_event_id.partition(".")
-        known = number.isascii() and number.isdigit() and len(number) < _DIGITS_MAX
-        if known and epoch == str(self._epoch) and int(number) <= self._window.high:
-            skus = await run_in_threadpool(
-                self._views.moved_since, int(number), RESUME_SKUS_MAX + 1
-            )
+        place = _numbers_of(last_event_id)
+        same = place[0::2] == [self._epoch, self._master]
+        if same and (number := place[1]) <= self._window.high:
+            skus = await run_in_threadpool(self._views.moved_since, number, RESUME_SKUS_MAX + 1)
             if len(skus) <= RESUME_SKUS_MAX:
                 if listener.skus:
                     skus = [sku for sku in skus if sku in listener.skus]
@@ -143,7 +148,11 @@ class StockFeed:
         untold: set[str] = set()
         while True:
             try:
-                found = await run_in_threadpool(self._views.moved, self._window)
+                found, master = await run_in_threadpool(self._views.news, self._window)
+                if master != self._master:  # who may promise, and what is sold, may be others now
+                    self._master = master
+                    for listener in list(self._listeners):
+                        listener.start_over(self._name())
                 fresh = self._window.take((number for number, _ in found), self._clock.now_ms())
                 untold |= {sku for number, sku in found if number in fresh}
                 if untold:
@@ -160,8 +169,9 @@ class StockFeed:
             await asyncio.sleep(self._pace.look_s)
 
     def _name(self) -> str:
-        """The id of the next event: the core's epoch and where a reader may resume."""
-        return f"{self._epoch}.{self._window.cursor}"
+        """The id of the next event: the core's epoch, where a reader may resume, and the version of
+        the master data its numbers belong to."""
+        return f"{self._epoch}.{self._window.cursor}.{self._master}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +187,13 @@ class Ledger:
 
 
 _DIGITS_MAX = 19
+
+
+def _numbers_of(event_id: str) -> list[int]:
+    """The three numbers of an id that `_name` made; empty for anything else."""
+    words = event_id.split(".")
+    sound = all(w.isascii() and w.isdigit() and len(w) < _DIGITS_MAX for w in words)
+    return [int(word) for word in words] if sound and len(words) == 3 else []
 
 
 def _event(kind: str, event_id: str, body: dict[str, Any]) -> bytes:

@@ -61,8 +61,9 @@ async def stock_changes(
     sku: Skus = None,
     last_event_id: Annotated[str, Header(max_length=64, description="断线续传的位置")] = "",
 ) -> Response:
-    """Server-sent events: `stock` has new numbers, `reset` asks to read all anew, `dropped` ends
-    a client that does not read. Without `sku` all SKUs are told."""
+    """Server-sent events: `stock` has new numbers, `reset` asks to read all anew (too much was
+    missed, or warehouses, agents or SKUs changed), `dropped` ends a client that does not read.
+    Without `sku` all SKUs are told."""
     feed = doors.ledger.feed
     listener = await feed.open(_check_skus(sku))
     return StreamingResponse(

@@ -60,23 +60,24 @@ class StockViews:
 
     # --- changes -------------------------------------------------------------------------------
 
-    def position(self) -> tuple[int, int]:
-        """(core epoch, highest movement id): where a new reader of changes begins."""
-        m = t.core_meta.c
-        epoch = select(m.value).where(m.key == "core_epoch")
+    def position(self) -> tuple[int, int, int]:
+        """(core epoch, highest movement id, version of the master data): where a new reader of
+        changes begins."""
         with reading(self._engine) as connection:
             high = connection.execute(select(func.max(t.movement.c.id))).scalar() or 0
-            return int(connection.execute(epoch).scalar() or 0), high
+            return _fact(connection, "core_epoch"), high, _fact(connection, "master_version")
 
-    def moved(self, window: Window) -> list[tuple[int, str]]:
-        """(id, SKU) of movements the window may not have seen, at most `MOVEMENTS_AT_ONCE`."""
+    def news(self, window: Window) -> tuple[list[tuple[int, str]], int]:
+        """(id, SKU) of movements the window may not have seen, at most `MOVEMENTS_AT_ONCE`, and the
+        version of the master data: which warehouses may promise is no movement."""
         c = t.movement.c
         gaps = window.gaps[-GAPS_AT_ONCE:]
         ranges: list[ColumnElement[bool]] = [c.id.between(low, last) for low, last, _ in gaps]
         wanted = or_(c.id > window.high, *ranges)
         statement = select(c.id, c.sku).where(wanted).order_by(c.id).limit(MOVEMENTS_AT_ONCE)
         with reading(self._engine) as connection:
-            return [(row[0], row[1]) for row in connection.execute(statement)]
+            moved = [(row[0], row[1]) for row in connection.execute(statement)]
+            return moved, _fact(connection, "master_version")
 
     def moved_since(self, cursor: int, limit: int) -> list[str]:
         """The SKUs that moved behind a cursor, at most `limit`."""
@@ -84,6 +85,12 @@ class StockViews:
         wanted = select(c.sku).where(c.id > cursor).distinct().limit(limit)
         with reading(self._engine) as connection:
             return sorted(connection.execute(wanted).scalars())
+
+
+def _fact(connection: Connection, name: str) -> int:
+    """A number among the core's own facts; 0 while it has none."""
+    c = t.core_meta.c
+    return int(connection.execute(select(c.value).where(c.key == name)).scalar() or 0)
 
 
 def _known(connection: Connection, skus: Iterable[str]) -> set[str]:

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from cloud_core.api.ledger import Pace, StockFeed
+from cloud_core.domain import master_data as md
+from cloud_core.domain.commands import ImportRows
 from cloud_core.store import schema as t
 from tests.support.http_core import HttpCore, until
 from tests.support.web import serving
@@ -109,10 +112,41 @@ async def test_a_listener_hears_new_numbers_and_goes_on_where_it_was(core: HttpC
             event, _, body = await ear.hear()
             assert event == "stock"
             assert [(i["sku"], i["available"]) for i in body["items"]] == [("SKU-001", 99_990)]
-        for strange in ("7." + seen.split(".")[1], "1.999999999", "nonsense"):
+        epoch, number, master = seen.split(".")
+        for strange in (
+            f"7.{number}.{master}", f"{epoch}.999999999.{master}", f"{epoch}.{number}.7",
+            f"{epoch}.{number}", "nonsense",
+        ):  # fmt: skip
             async with listening(core, url, last=strange) as ear:
                 assert (await ear.hear())[0] == "reset"
         await until(lambda: core.wired.doors.ledger.feed.listeners == 0)
+
+
+async def test_a_house_that_may_promise_no_more_makes_every_page_read_anew(core: HttpCore) -> None:
+    """No goods move when the last agent goes, and yet there is nothing to sell any more."""
+
+    async def staffed(*, enabled: bool) -> None:
+        values = (md.Agent("hz-a", "HZ", enabled=enabled),)
+        await core.wired.committer.submit(ImportRows("agents", values, False, "test"))
+
+    async def available() -> int:
+        answer = await core.client.get("/v1/stock/SKU-001", headers=core.key("stock"))
+        return int(answer.json()["available"])
+
+    async with serving(core.app) as url:
+        async with listening(core, url, "?sku=SKU-001") as ear:
+            assert (await ear.hear())[0] == "open"
+            await staffed(enabled=False)
+            event, seen, body = await ear.hear()
+            assert (event, body) == ("reset", {"code": "master_data_changed"})
+            assert await available() == 0
+        await until(lambda: core.wired.doors.ledger.feed.listeners == 0)
+        await staffed(enabled=True)
+        async with listening(core, url, "?sku=SKU-001", last=seen) as ear:
+            assert (await ear.hear())[0] == "reset", "it changed while nobody listened"
+            await take(core, "SKU-001", 5, "k")
+            event, _, body = await ear.hear()
+            assert (event, body["items"][0]["available"]) == ("stock", 99_995)
 
 
 async def test_a_silent_stream_beats_and_streams_are_bounded(core: HttpCore) -> None:
@@ -153,3 +187,28 @@ async def test_who_does_not_read_is_told_and_dropped(core: HttpCore) -> None:
     assert b"slow_client" in rest[-1]
     assert not quick.dropped
     await streams[1].aclose()
+
+
+def test_rows_that_drift_are_a_number_for_the_watch_at_night(tmp_path: Path) -> None:
+    core = HttpCore(tmp_path, inline=True)
+    core.fill()
+    checker = core.wired.doors.ledger.conservator
+
+    def drift_rows() -> str:
+        """The gauge on the page, once the checker has been through every row again."""
+        before = checker.checked.passes
+        for _ in range(50):
+            news = checker.look(core.clock.ms)
+            if news is not None:
+                core.wired.commit_core.commit([news])
+            if checker.checked.passes > before:
+                break
+        page = core.wired.doors.metrics.render(core.wired.views.counts()).decode()
+        (line,) = [x for x in page.splitlines() if x.startswith("packline_stock_drift_rows ")]
+        return line.partition(" ")[2]
+
+    assert drift_rows() == "0.0"
+    core.update(t.stock, held=t.stock.c.held + 1)
+    assert drift_rows() == "2.0"
+    core.update(t.stock, held=t.stock.c.held - 1)
+    assert drift_rows() == "0.0"
