@@ -8,6 +8,7 @@ import pytest
 
 from cloud_core.domain.hold_commands import ConfirmHold, Keyed, PlaceHolds, WantedHold
 from cloud_core.store.stock_check import StockCheck
+from cloud_core.store.stock_views import StockViews
 from protocols import events as e
 from protocols.commands import OfferLine
 from protocols.messages import Token
@@ -81,6 +82,41 @@ def test_an_unpicked_shipment_is_routed_again_in_the_same_commit(core: CoreBench
     changes = [row[0] for row in core.rows("SELECT change FROM trail ORDER BY id")]
     assert "victim:A" in changes
     assert oversold(core) == []
+
+
+def test_a_count_is_on_sale_with_the_commit_that_takes_it_in(core: CoreBench) -> None:
+    """The bench's batch is one commit. When it is acknowledged the shelf, the offer to the next
+    house and what a product page reads are all there; no sweep, no second command, no clock."""
+    core.shop("1", lines=(("A", 6),))
+    other = core.agents["hz-a"]
+    row = other.event("stock.counted", e.StockCounted([e.Count("A", 5)]), core.clock.ms)
+    commits: list[str] = []
+    core.core._on_commit = commits.append
+    now_ms = core.clock.ms
+    core.do(other.batch([row]))
+    assert commits == ["before_commit", "after_commit"]
+    assert core.clock.ms == now_ms
+    assert core.stock("HZ01", "A") == (5, 0, 0)
+    assert where(core, "1") == ("offered", "SZ01", "")
+    assert [command.kind for command in core.commands("sz-a")] == ["offer"]
+    (page,) = StockViews(core.engine).stock(["A"])
+    assert page["warehouses"] == [
+        {"warehouse": "HZ01", "available": 5}, {"warehouse": "SZ01", "available": 4},
+    ]  # fmt: skip
+
+
+def test_a_short_pick_is_booked_with_the_commit_that_takes_it_in(core: CoreBench) -> None:
+    """A bench that cannot find the goods refuses with what it counted: the same one commit."""
+    core.shop("1", lines=(("A", 6),))
+    lost = e.OfferRejected("DB202600000001-1", Token(1, 1), "not_on_shelf", [e.Count("A", 2)])
+    commits: list[str] = []
+    core.core._on_commit = commits.append
+    core.report("hz-a", ("offer.rejected", lost))
+    assert commits == ["before_commit", "after_commit"]
+    assert core.stock("HZ01", "A") == (2, 0, 0)
+    assert where(core, "1") == ("offered", "SZ01", "")
+    (page,) = StockViews(core.engine).stock(["A"])
+    assert page["warehouses"][0] == {"warehouse": "HZ01", "available": 2}
 
 
 def test_with_nowhere_to_go_it_parks_and_holds_nothing(core: CoreBench) -> None:
