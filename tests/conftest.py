@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import databases, postgres
+from tests.support import databases, postgres, required
 
 STAGES = ("integration", "simulation", "browser", "hardware")
 
@@ -18,6 +18,11 @@ def pytest_configure() -> None:
         if name.startswith("PACKLINE_") and not name.startswith("PACKLINE_TEST_"):
             del os.environ[name]
     postgres.own_folder()
+
+
+def pytest_sessionstart() -> None:
+    """A run that must not do without something ends here when it is not there."""
+    required.check()
 
 
 def pytest_unconfigure() -> None:
