@@ -67,7 +67,7 @@ def table_of(ws: WorkingSet) -> RoutingTable:
 
 def warehouses_now(ws: WorkingSet) -> Mapping[str, WarehouseNow]:
     """Every enabled warehouse as it is at this moment of the commit."""
-    if ws.warehouses_now is None:
+    if ws.worked_out.warehouses_now is None:
         for state in ws.fetch.agent_states():
             ws.agents.loaded(state.agent, state)
         breakers = {row.warehouse: row for row in all_breakers(ws.fetch.connection)}
@@ -76,19 +76,19 @@ def warehouses_now(ws: WorkingSet) -> Mapping[str, WarehouseNow]:
         for agent in ws.master.agents:
             ws.agents.loaded(agent, None)
         used = _used_today(ws)
-        ws.warehouses_now = {
+        ws.worked_out.warehouses_now = {
             info.id: _now(ws, info, used.get(info.id, 0))
             for info in ws.master.warehouses.values()
             if info.enabled
         }
-    return ws.warehouses_now
+    return ws.worked_out.warehouses_now
 
 
 def note_given(ws: WorkingSet, warehouse: str, agent: str) -> None:
     """A shipment went to this agent: the next one sees a busier warehouse."""
     if ws.load is not None:
         ws.load[agent] = ws.load.get(agent, 0) + 1
-    known = ws.warehouses_now
+    known = ws.worked_out.warehouses_now
     if known is None or warehouse not in known:
         return
     now = known[warehouse]
@@ -99,7 +99,7 @@ def note_given(ws: WorkingSet, warehouse: str, agent: str) -> None:
 
 def note_asked(ws: WorkingSet, warehouse: str) -> None:
     """Goods stand aside here for whoever answers first: a place of the warehouse's day is taken."""
-    known = ws.warehouses_now
+    known = ws.worked_out.warehouses_now
     if known is not None and warehouse in known:
         now = known[warehouse]
         known[warehouse] = replace(now, used_today=now.used_today + 1)
@@ -117,7 +117,7 @@ def is_reachable(ws: WorkingSet, agent: str) -> bool:
 
 def note_left(ws: WorkingSet, shipment: Shipment, name: str) -> None:
     """This hold of the shipment ends: the place that its warehouse had for it is free."""
-    hold, known = ws.holds.get(name), ws.warehouses_now
+    hold, known = ws.holds.get(name), ws.worked_out.warehouses_now
     if hold is None or known is None or hold.warehouse not in known:
         return
     if counts(hold, shipment) and hold.created_ms >= midnight_ms(ws.now_ms):

@@ -51,6 +51,38 @@ from cloud_core.store.loading import SqlFetch
 from cloud_core.store.row_map import MISSING, Rows, Undo, WatchedRows
 
 
+class WorkedOut:
+    """What was worked out of the rows, and which new rows make it stale.
+
+    An object of its own that knows no working set: rows that pointed back at theirs would be a
+    cycle, and everything a commit has loaded would wait for the cycle collector.
+    """
+
+    def __init__(self) -> None:
+        self.moved: set[str] = set()
+        """SKUs of which this commit has changed a row."""
+        self.units: dict[str, dict[str, int]] = {}
+        """Units of a SKU that each warehouse may still promise."""
+        self.warehouses_now: dict[str, WarehouseNow] | None = None
+        """What routing knows of each warehouse; None once something has changed."""
+
+    def stock_changed(self, row: Stock) -> None:
+        """The units of this SKU here are others now."""
+        self.moved.add(row.sku)
+        units = self.units.get(row.sku)
+        if units is not None:
+            units[row.warehouse] = row.available
+
+    def places_changed(self, _row: object) -> None:
+        """A warehouse may be another choice now."""
+        self.warehouses_now = None
+
+    def rolled_back(self) -> None:
+        """Decisions were forgotten, whichever they were."""
+        self.units.clear()
+        self.warehouses_now = None
+
+
 class WorkingSet:
     """What the commands of one commit see and change.
 
@@ -73,6 +105,7 @@ class WorkingSet:
     ) -> None:
         undo: Undo = []
         self._undo = undo
+        worked_out = self.worked_out = WorkedOut()
         self.fetch = fetch
         self.now_ms, self.core_epoch, self.recovering = now_ms, core_epoch, recovering
         self.master, self.policy = master, policy
@@ -87,18 +120,18 @@ class WorkingSet:
         self.shipments: Rows[Shipment] = Rows(attrgetter("id"), fetch.shipment, undo)
         self.holds: Rows[Hold] = Rows(attrgetter("id"), fetch.hold, undo)
         self.stock: Rows[Stock] = WatchedRows(
-            attrgetter("warehouse", "sku"), fetch.stock, undo, self._note_units
+            attrgetter("warehouse", "sku"), fetch.stock, undo, worked_out.stock_changed
         )
         self.waybills: Rows[Waybill] = Rows(attrgetter("number"), fetch.waybill, undo)
         self.agents: Rows[AgentState] = WatchedRows(
-            attrgetter("agent"), fetch.agent_state, undo, self._forget_places
+            attrgetter("agent"), fetch.agent_state, undo, worked_out.places_changed
         )
         self.streams: Rows[Stream] = Rows(attrgetter("agent", "name", "epoch"), fetch.stream, undo)
         self.outbox: Rows[OutboxRow] = Rows(attrgetter("id"), fetch.outbox, undo)
         self.shop_calls: Rows[ShopCall] = Rows(attrgetter("id"), fetch.shop_call, undo)
         self.seen: Rows[SeenKey] = Rows(attrgetter("scope", "key"), fetch.seen, undo)
         self.breakers: Rows[Breaker] = WatchedRows(
-            attrgetter("warehouse"), fetch.breaker, undo, self._forget_places
+            attrgetter("warehouse"), fetch.breaker, undo, worked_out.places_changed
         )
         self.notices: Rows[Notice] = Rows(attrgetter("id"), fetch.notice, undo)
         self.alarms: Rows[Alarm] = Rows(attrgetter("kind", "key"), fetch.alarm, undo)
@@ -123,7 +156,6 @@ class WorkingSet:
         self.hold_lines_stored: dict[str, tuple[tuple[str, str, int], ...]] = {}
         self._shipments_of: dict[str, list[str]] = {}
         self._native: dict[tuple[str, str], str | None] = {}
-        self._moved: set[str] = set()
         self.took: set[tuple[str, str]] = set()
         self.appended: list[Any] = []
         self.processed_raw: list[int] = []
@@ -144,12 +176,9 @@ class WorkingSet:
         self.load: dict[str, int] | None = None
         self.places: tuple[str, ...] | None = None
         self.routing: RoutingTable | None = None
-        self.warehouses_now: dict[str, WarehouseNow] | None = None
-        """What routing knows of each warehouse; None once something has changed."""
         self.used_stored: dict[str, int] | None = None
         self.waiting_line: list[tuple[str, tuple[tuple[str, int], ...]]] | None = None
         """Paid shipments that wait, as they stood before this commit; None until it is asked."""
-        self._units: dict[str, dict[str, int]] = {}
         self.touched_agents: set[str] = set()
 
     # --- undo ----------------------------------------------------------------------------------
@@ -167,11 +196,7 @@ class WorkingSet:
             else:
                 rows[key] = old
         del self.appended[mark[1] :]
-        self._units.clear()
-        self.warehouses_now = None
-
-    def _forget_places(self, _row: object) -> None:
-        self.warehouses_now = None
+        self.worked_out.rolled_back()
 
     def _note(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
         self._undo.append((mapping, key, mapping.get(key, MISSING)))
@@ -246,22 +271,16 @@ class WorkingSet:
 
     def available_of(self, sku: str) -> dict[str, int]:
         """Units of `sku` that each warehouse may still promise. Not to be changed."""
-        units = self._units.get(sku)
+        units = self.worked_out.units.get(sku)
         if units is None:
             self.stock_for((sku,))
-            units = self._units[sku] = dict(self._shelves[sku].units)
-            if sku in self._moved:
+            units = self.worked_out.units[sku] = dict(self._shelves[sku].units)
+            if sku in self.worked_out.moved:
                 for warehouse in self.master.warehouses:
                     row = self.stock_at(warehouse, sku)
                     if row is not None:
                         units[warehouse] = row.available
         return units
-
-    def _note_units(self, row: Stock) -> None:
-        self._moved.add(row.sku)
-        units = self._units.get(row.sku)
-        if units is not None:
-            units[row.warehouse] = row.available
 
     def available(self, warehouse: str, sku: str) -> int:
         """Units of `sku` that `warehouse` may still promise."""
