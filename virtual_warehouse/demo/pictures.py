@@ -12,7 +12,7 @@ from protocols.errors import Unavailable
 from virtual_warehouse.processes import run_once
 
 PHONE = (430, 940)
-DESK = (1100, 1000)
+DESK = (1100, 1400)
 """Width and height in pixels of the page."""
 SETTLED_MS = 1_000
 """Less than the seconds after which the agent's page loads itself again."""
