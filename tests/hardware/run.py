@@ -51,7 +51,7 @@ say = functools.partial(print, flush=True)
 def main() -> int:
     """Build, play, cut; 0 when every sentence was true and the control failed."""
     parser = argparse.ArgumentParser(prog="make hardware", description=__doc__)
-    parser.add_argument("--cuts", type=int, default=120, help="at most")
+    parser.add_argument("--cuts", type=int, default=105, help="at most")
     parser.add_argument("--control", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--keep", action="store_true")
