@@ -3,6 +3,10 @@
 Callbacks of paho's thread only enqueue. QoS 1 both ways, clean session, SUBACK checked, TCP_NODELAY
 (Nagle and delayed acknowledgements together cost 44 ms a message). A full inbox drops the
 connection: agents go back and repeat, nothing is half taken. Must not know topics or messages.
+
+Waits are bounded by `asyncio.timeout`: `asyncio.wait_for` of Python 3.11 forgets a cancel that
+comes together with the answer, and the program would never end
+(github.com/python/cpython/issues/86296).
 """
 
 from __future__ import annotations
@@ -135,7 +139,8 @@ class PahoLink:
             raise _down()
         self._subacks[mid] = answered
         try:
-            codes = await asyncio.wait_for(answered, SUBACK_TIMEOUT_S)
+            async with asyncio.timeout(SUBACK_TIMEOUT_S):
+                codes = await answered
         except TimeoutError as error:
             self._lost.set()
             raise Unavailable(
@@ -185,7 +190,8 @@ class PahoLink:
         waited_s = 0.0
         while not self._lost.is_set():
             try:
-                await asyncio.wait_for(self._lost.wait(), WATCHDOG_S)
+                async with asyncio.timeout(WATCHDOG_S):
+                    await self._lost.wait()
             except TimeoutError:
                 waited_s += WATCHDOG_S
             was_up = was_up or self._connected

@@ -433,9 +433,9 @@ class Plant:
         while time.monotonic() < deadline and not now():
             await asyncio.sleep(0.001)
 
-    def orders_wait(self) -> bool:
-        """Whether orders were answered and are not yet looked into."""
-        return at_risk(self.books, self.benches, self.answered).orders > 0
+    def orders_wait(self, orders: int) -> bool:
+        """Whether so many orders were answered and are not yet looked into."""
+        return at_risk(self.books, self.benches, self.answered).orders >= orders
 
     def _unacked(self) -> bool:
         return at_risk(self.books, self.benches, ()).scans > 0
