@@ -88,15 +88,17 @@ def serials_of(connection: Connection, shipment_ids: Sequence[str]) -> list[a.Se
     return many(connection, wanted, a.Serial) if shipment_ids else []
 
 
+_KEEP_SERIAL = text(
+    "INSERT INTO shipment_serial (shipment_id, sku, serial, at_ms, agent) "
+    "VALUES (:shipment_id, :sku, :serial, :at_ms, :agent) ON CONFLICT DO NOTHING"
+)
+
+
 def keep_serials(connection: Connection, rows: Sequence[a.Serial]) -> None:
     """Write serial numbers down; one that is known for this parcel already stays as it was."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
     values = [
         {"shipment_id": r.shipment_id, "sku": r.sku, "serial": r.serial, "at_ms": r.at_ms,
          "agent": r.agent}
         for r in sorted(rows, key=lambda r: (r.shipment_id, r.sku, r.serial))
     ]  # fmt: skip
-    connection.execute(insert(t.shipment_serial).on_conflict_do_nothing(), values)
+    connection.execute(_KEEP_SERIAL, values)

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import initialize, run_state_machine_as_test
+from hypothesis.stateful import initialize
 from sqlalchemy import delete, update
 
 from cloud_core.domain.breaker import Take
@@ -27,6 +26,7 @@ from cloud_core.store.breaker_rows import all_breakers, state_of
 from cloud_core.store.engine import writer
 from tests.support.breaker_model import FLEET, SMALL, Fleet, Parcel
 from tests.support.core import CoreBench
+from tests.support.slow_model import agrees_with
 
 EXAMPLES = {"sqlite": 12, "postgresql": 8}
 STEPS = 30
@@ -154,13 +154,7 @@ def test_the_breakers_of_a_core_against_a_slow_model(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FOLDS, AtTheGate, (at_the_gate, None))
-    run_state_machine_as_test(
-        FleetInTheCore,
-        settings=settings(
-            max_examples=EXAMPLES[database], stateful_step_count=STEPS, deadline=None,
-            derandomize=True, suppress_health_check=list(HealthCheck),
-        ),
-    )  # fmt: skip
+    agrees_with(FleetInTheCore, examples=EXAMPLES[database], steps=STEPS)
 
 
 def test_a_history_by_hand_goes_the_whole_way(monkeypatch: pytest.MonkeyPatch) -> None:

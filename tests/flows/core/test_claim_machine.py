@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,7 +19,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from cloud_core.domain.change_commands import CancelOrder
@@ -34,6 +32,7 @@ from protocols.messages import Token
 from tests.support.core import CoreBench, FloorAgent
 from tests.support.ledger import write_openings
 from tests.support.routed import add, apply_rules, token_of
+from tests.support.slow_model import agrees_with
 
 AGENTS = {"hz-a": "HZ01", "sz-a": "SZ01", "gz-a": "GZ01"}
 SKUS = ("A", "B")
@@ -347,10 +346,4 @@ class ClaimMachine(RuleBasedStateMachine):
 
 
 def test_claims_against_a_slow_model(database: str) -> None:
-    run_state_machine_as_test(
-        ClaimMachine,
-        settings=settings(
-            max_examples=EXAMPLES[database], stateful_step_count=STEPS, deadline=None,
-            derandomize=True, suppress_health_check=list(HealthCheck),
-        ),
-    )  # fmt: skip
+    agrees_with(ClaimMachine, examples=EXAMPLES[database], steps=STEPS)

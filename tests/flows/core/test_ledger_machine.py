@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +20,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from cloud_core.domain import hold_commands as h
@@ -36,6 +34,7 @@ from protocols.errors import Rejected
 from protocols.messages import Token
 from tests.support.core import CoreBench
 from tests.support.ledger import write_openings
+from tests.support.slow_model import agrees_with
 
 SKUS = ("A", "B")
 AGENTS = {"HZ01": "hz-a", "SZ01": "sz-a"}
@@ -321,10 +320,4 @@ class LedgerMachine(RuleBasedStateMachine):
 def test_the_ledger_against_a_slow_model(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for command, fold in LedgerMachine.extra.items():
         monkeypatch.setitem(FOLDS, command, fold)
-    run_state_machine_as_test(
-        LedgerMachine,
-        settings=settings(
-            max_examples=40 if database == "sqlite" else 4, stateful_step_count=30, deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )  # fmt: skip
+    agrees_with(LedgerMachine, examples=40 if database == "sqlite" else 4, steps=30, same=False)
