@@ -31,6 +31,7 @@ from cloud_core.domain.master import Master
 from cloud_core.domain.policy import Policy
 from cloud_core.domain.routing_table import RoutingTable
 from cloud_core.ports import Carrier, Clock
+from cloud_core.store.checkpoints import Checkpoints
 from cloud_core.store.engine import committing
 from cloud_core.store.failures import is_busy, is_of_database, reason
 from cloud_core.store.guarded_writer import GuardMissed
@@ -103,6 +104,10 @@ class CommitCore:
         self._master: Master | None = None
         self._routing: RoutingTable | None = None
         self._replay_goals: dict[str, dict[str, int]] = {}
+
+    def checkpoints(self) -> Checkpoints:
+        """What tidies the database's log up beside the commits; not started."""
+        return Checkpoints(self._engine)
 
     def commit(self, commands: Sequence[Any]) -> Committed:
         """Fold and commit; when the whole cannot be committed once more, one by one."""
@@ -282,6 +287,7 @@ class Committer:
 
     def __init__(self, core: CommitCore, on_done: Callable[[Committed], None]) -> None:
         self._core = core
+        self._checkpoints = core.checkpoints()
         self._on_done = on_done
         self._light: deque[_Waiting] = deque()
         self._heavy: deque[_Waiting] = deque()
@@ -292,6 +298,7 @@ class Committer:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+        self._checkpoints.start()
 
     def stop(self) -> None:
         """Commit what waits and end the thread."""
@@ -300,6 +307,7 @@ class Committer:
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._checkpoints.stop()
 
     @property
     def alive(self) -> bool:
@@ -364,6 +372,7 @@ class Committer:
             except RuntimeError:
                 continue  # the caller's loop is closed; nobody waits any more
         self._on_done(done)
+        self._checkpoints.after_commit()
 
 
 def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:

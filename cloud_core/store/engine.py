@@ -23,9 +23,9 @@ from protocols.errors import Rejected, Unavailable
 
 BUSY_MS = 10_000
 """How long a writer waits for another process (a CLI verb beside `serve`) before it gives up."""
-CHECKPOINT_PAGES = 8_000
-"""WAL pages (32 MB) between checkpoints. A commit of 1,500 orders fills more than SQLite's default
-of 1,000, so each would copy its pages to the database as well: a fifth of the orders a second."""
+CHECKPOINT_PAGES = 64_000
+"""WAL pages (256 MB) at which a commit copies them to the database itself. A core that serves does
+so beside its commits (`store/checkpoints.py`); this is the end of the log's growth."""
 _WRITES = "packline_writes"
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _ALIVE = {
@@ -40,7 +40,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout={BUSY_MS}",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-65536",
-    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA journal_size_limit=268435456",
     f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}",
 )
 
