@@ -21,10 +21,10 @@ from cloud_core.store.engine import ServeLock, sqlite_path
 from cloud_core.store.loop_reads import begin_life
 from protocols.errors import Unavailable
 
-COLLECT_AFTER = 25_000
-"""New container objects before Python looks for cycles among them: some 20 ms, in which nothing
-else runs. A commit leaves next to no cycles behind; looking every 700 objects took a quarter of
-the time of a large one."""
+COLLECT_AFTER, OLDER_AFTER = 5_000, 100
+"""New container objects before Python looks for cycles among them, some 2 ms in which nothing else
+runs, and such looks before it looks at older ones too. A commit leaves next to no cycles behind;
+looking every 700 objects took a quarter of the time of a large one."""
 LOOK_END_S = 5.0
 _log = logs.get("bootstrap")
 
@@ -128,7 +128,7 @@ def calm_collector() -> None:
     """Set Python's cycle collector up for a long-running process with large commits."""
     gc.collect()
     gc.freeze()  # what the start has loaded stays; it need not be walked again
-    gc.set_threshold(COLLECT_AFTER, 20, 100)
+    gc.set_threshold(COLLECT_AFTER, OLDER_AFTER, 100)
 
 
 def _report_end(outcome: BaseException | None) -> None:

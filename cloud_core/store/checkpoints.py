@@ -17,14 +17,17 @@ from sqlalchemy import Engine
 
 EVERY_S = 1.0
 """Between copies while commits go on: at 3,000 paid orders a second some 160 MB of log."""
+ANEW_PAGES = 20_000
+"""A log shorter than this (80 MB) may grow: beginning anew costs a moment between two commits."""
 
 
 class Checkpoints:
     """Two steps, on a SQLite file; with another database nothing.
 
-    A thread copies what is in the log, however much, while commits go on. The log can only begin
-    anew when nothing in it is left to be copied, and a busy core begins its next commit at once: so
-    the committer itself copies what came meanwhile, a few commits' worth, between two commits.
+    A thread copies what is in the log, however much, while commits go on, and then what came
+    meanwhile. A long log can only begin anew when nothing in it is left to be copied, and a busy
+    core begins its next commit at once: so the committer itself copies the rest, the pages of a
+    commit or two, between two commits.
     """
 
     def __init__(self, engine: Engine, every_s: float = EVERY_S) -> None:
@@ -61,12 +64,14 @@ class Checkpoints:
             self._committed.clear()
             if not self._ending.is_set():
                 self._copy()
-                self._most_is_copied = True
+                self._most_is_copied = self._copy() >= ANEW_PAGES
 
-    def _copy(self) -> None:
+    def _copy(self) -> int:
+        """Copy what the log holds now; its length in pages."""
         # A failure is not told here: the commit that finds the log full meets it too, and tells.
         with (
             contextlib.suppress(sqlite3.Error),
             contextlib.closing(sqlite3.connect(self._uri, uri=True)) as connection,
         ):
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
+        return 0
