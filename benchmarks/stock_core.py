@@ -173,7 +173,7 @@ class StockCore:
         """The sweep of holds, as the core's own loop runs it, until `until_ms` and nothing more."""
         expired = 0
         while True:
-            done = await self._committer.submit(ExpireHolds(500))
+            done = await self._committer.submit(ExpireHolds())
             expired += done.holds
             if done.more:
                 continue

@@ -22,7 +22,7 @@ from benchmarks import sample
 from benchmarks.figures import Figure, Target
 from benchmarks.stock_bed import CARRIERS, StockBed
 from benchmarks.stock_ground import Ground, durable, say
-from cloud_core import bootstrap
+from cloud_core import bootstrap, logs
 from cloud_core.domain import commands as c
 from cloud_core.store import schema as t
 from cloud_core.store.engine import writer
@@ -156,6 +156,7 @@ class Side:
 
 def owners(ground: Ground) -> Iterator[Figure]:
     """B7 on each engine."""
+    logs.set_up("warning")
     orders = QUICK_ORDERS if ground.quick else ORDERS
     for engine in ground.engines:
         doubles, stale, said = [], [], ""

@@ -48,6 +48,9 @@ def set_up(level: str = "info", form: str = "json") -> None:
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     for name in ("httpx", "httpcore", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A commit that came too late ends its pipeline with an error that is raised and dealt with; the
+    # driver would tell of every statement behind it besides, thousands of lines under contention.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def drop_personal(

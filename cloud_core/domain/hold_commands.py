@@ -70,12 +70,19 @@ class ReleaseHold:
     force: bool = False
 
 
+EXPIRE_AT_ONCE = 100
+
+
 @dataclass(frozen=True, slots=True)
 class ExpireHolds:
     """End what is over, at most `limit` holds and keys, and look for confirmed holds nobody
-    ordered. Result: `Expired`."""
+    ordered. Result: `Expired`.
 
-    limit: int = 500
+    A payment that arrives during a storm of expiries waits for one such command at most, so it is
+    kept small.
+    """
+
+    limit: int = EXPIRE_AT_ONCE
     orphans: bool = False
 
 

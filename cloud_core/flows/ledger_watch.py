@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cloud_core.domain.hold_commands import ExpireHolds
+from cloud_core.domain.hold_commands import EXPIRE_AT_ONCE, ExpireHolds
 from cloud_core.flows.conserve import Conservator
 from cloud_core.ports import Clock, Submit
 from protocols.errors import PacklineError
@@ -26,7 +26,7 @@ class LedgerPace:
     """How often the loops look, in seconds."""
 
     expire_s: float = 1.0
-    expire_rows: int = 500
+    expire_rows: int = EXPIRE_AT_ONCE
     orphans_s: float = 300.0
     check_s: float = 1.0
     """Between two slices; a whole pass over 100,000 rows takes 200 of them."""
