@@ -122,8 +122,10 @@ async def confirm_hold(
 async def release_hold(
     hold_id: HoldId, doors: TheDoors, caller: Holder, confirmed: bool = False
 ) -> Response:
-    """Twice is once. A confirmed hold stays, unless a person with the scope `admin` says
-    `confirmed=true`: audited."""
+    """Twice is once; one that was over before says so (`code`, `field`).
+
+    A confirmed hold stays, unless a person with the scope `admin` says `confirmed=true`: audited.
+    """
     if confirmed and not caller.key.allows("admin"):
         raise Rejected(
             "scope_needed", "该密钥没有 admin 权限", "this key does not hold the scope admin",

@@ -48,6 +48,8 @@ class HoldBody(BaseModel):
     resolved_ms: int | None
     order_ref: str
     lines: list[HoldLine]
+    code: str | None = None
+    field: str | None = None
 
 
 class HoldReport(BaseModel):
@@ -143,8 +145,8 @@ HOLD_CONFIRM = answers(
 )  # fmt: skip
 HOLD_DELETE = answers(
     200, HoldBody, {**_HOLD, "state": "released", "resolved_ms": 1795226460000},
-    "已释放（或早已结束）。Given up, or over before.", *_ASKING, "hold_unknown", "hold_confirmed",
-    "hold_moved", "queue_full",
+    "已释放；早已结束的另有 code。Given up; one over before has a `code`.", *_ASKING,
+    "hold_unknown", "hold_confirmed", "hold_moved", "queue_full",
 )  # fmt: skip
 HOLD_GET = answers(
     200, HoldBody, {**_HOLD, "channel": "demo-shop", "created_ms": 1795226400000},

@@ -71,4 +71,5 @@ def hold_release(context: click.Context, hold_id: str, confirmed: bool) -> None:
     with core_of(context) as wired:
         command = ReleaseHold(hold_id, actor(), "local", force=confirmed)
         found = run(wired.committer.submit(command))
-    click.echo(f"预占 {hold_id}：{found.state}")
+    before = f"（此前就是：{found.zh}）" if found.code else ""
+    click.echo(f"预占 {hold_id}：{found.state}{before}")

@@ -99,6 +99,7 @@ def confirm_hold(ws: WorkingSet, command: ConfirmHold) -> Answered:
 def release_hold(ws: WorkingSet, command: ReleaseHold) -> HoldAnswer:
     """Give a basket up; twice is once. A confirmed one stays unless a person insists.
 
+    The answer for one that was over before carries the code that says how it ended.
     Raises `Rejected`: `hold_unknown`, `hold_confirmed`, `hold_moved`.
     """
     hold = _known(ws, command.hold_id)
@@ -110,7 +111,9 @@ def release_hold(ws: WorkingSet, command: ReleaseHold) -> HoldAnswer:
         ws.trail(hold.id, "confirmed>released", command.actor, source=command.source)
         ws.audit(command.actor, command.source, "hold.release_confirmed", hold.id)
         ws.close_alarm(_ORPHAN_ALARM, hold.id)
-    return _answer(ws, _settle(ws, hold, state, command.actor), "")
+    settled = _settle(ws, hold, state, command.actor)
+    over_before = checkout.confirmed(hold, ws.now_ms)[1] if settled is hold else ""
+    return _answer(ws, settled, over_before)
 
 
 def expire_holds(ws: WorkingSet, command: ExpireHolds) -> Expired:

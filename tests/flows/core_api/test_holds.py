@@ -122,14 +122,18 @@ async def test_too_late_is_said_clearly(core: HttpCore) -> None:
     assert (await confirm(core, name, "c")).content == late.content
     gone = await core.client.delete(f"/v1/holds/{name}", headers=core.key("holds"))
     assert (gone.status_code, gone.json()["state"]) == (200, "expired")
+    assert (gone.json()["code"], gone.json()["field"]) == ("hold_expired", "id")
 
 
 async def test_giving_up_twice_is_once_and_a_paid_one_stays(core: HttpCore) -> None:
     one, paid = (await hold(core)).json()["id"], (await hold(core, key="k2")).json()["id"]
     await confirm(core, paid, "c")
-    for _ in range(2):
+    told = []
+    for _ in range(3):
         answer = await core.client.delete(f"/v1/holds/{one}", headers=core.key("holds"))
         assert (answer.status_code, answer.json()["state"]) == (200, "released")
+        told.append((answer.json().get("code", ""), answer.json().get("field", "")))
+    assert told == [("", ""), ("hold_released", "id"), ("hold_released", "id")]
     kept = await core.client.delete(f"/v1/holds/{paid}", headers=core.key("holds"))
     assert (kept.status_code, kept.json()["code"]) == (409, "hold_confirmed")
     assert kept.json()["field"] == "id"
