@@ -79,7 +79,7 @@ class StockBed:
         """Add the opening movements to the checker's base, as a core has that ran for a minute."""
         engine = self.open()
         try:
-            while StockCheck(engine).settle(time.time_ns() // 1_000_000):
+            while StockCheck(engine, wait_ms=0).settle(time.time_ns() // 1_000_000):
                 pass
         finally:
             engine.dispose()

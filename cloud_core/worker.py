@@ -20,6 +20,7 @@ from msgspec import Raw
 from cloud_core.committer import Committed
 from cloud_core.domain import commands as c
 from cloud_core.domain.rows import RawMessage, ShopCall
+from cloud_core.flows.apply_messages import MessageApplier, Prepare, tripped
 from cloud_core.flows.call_shops import ShopCaller
 from cloud_core.flows.hear import command_of
 from cloud_core.flows.keep_share import KeepShare
@@ -90,9 +91,6 @@ class Reads:
     """Count one more life of the core, so that agents say hello to it."""
 
 
-Prepare = Callable[[int, RawMessage], Sequence[c.ApplyShopEvents | c.QuarantineInput]]
-
-
 class Core:
     """The running core. `run` returns when cancelled."""
 
@@ -115,7 +113,6 @@ class Core:
         self._clock, self._pace, self._sleep = clock, pace, sleep
         self._online: dict[str, str] = {}
         self._due: dict[str, bool] = {}
-        self._tries: dict[int, int] = {}
         self._work = asyncio.Event()
         self._messages = asyncio.Event()
         self._calls = asyncio.Event()
@@ -250,7 +247,7 @@ class Core:
             return
         except Exception as error:  # our bug: the messages behind it must still be heard
             _log.error("message.tripped", source=source, exc_info=error)
-            self._refuse(source, _tripped(error), message.payload)
+            self._refuse(source, tripped(error), message.payload)
             return
         future.add_done_callback(partial(self._answer, topic, message.payload))
 
@@ -408,42 +405,16 @@ class Core:
     # --- orders in -----------------------------------------------------------------------------
 
     async def _ingest(self) -> None:
-        while True:
-            self._messages.clear()
-            messages = []
-            if self.serves("!ingest"):
-                messages = self._read(self._reads.open_messages, _ROWS_AT_ONCE)
-            for message in messages:
-                await self._process(message)
-            if len(messages) < _ROWS_AT_ONCE:
-                await self._wait(self._messages, self._pace.ingest_s)
+        applier = MessageApplier(
+            self._stored, self._prepare, self._committer.submit, self._messages, self._wait,
+            self._sleep, self._pace.ingest_s,
+        )  # fmt: skip
+        await applier.run()
 
-    async def _process(self, message: RawMessage) -> None:
-        """Apply one stored message; a failure leaves it stored for the next round.
-
-        One that trips us again and again goes to quarantine: those behind it must not wait (P11).
-        """
-        try:
-            for command in self._prepare(message.id, message):
-                await self._committer.submit(command)
-            self._tries.pop(message.id, None)
-        except Exception as error:
-            _log.info("message.failed", raw=message.id, channel=message.channel, code=_code(error))
-            if not isinstance(error, Unavailable):
-                await self._count_try(message, error)
-            await self._sleep(self._pace.ingest_s)
-
-    async def _count_try(self, message: RawMessage, error: Exception) -> None:
-        tries = self._tries[message.id] = self._tries.get(message.id, 0) + 1
-        if tries < _TRIES_MAX:
-            return
-        source, why = f"channel:{message.channel}", _tripped(error)
-        put_aside = c.QuarantineInput(source, why.code, why.field, why.zh, b"", message.id)
-        try:
-            await self._committer.submit(put_aside)
-            self._tries.pop(message.id, None)
-        except Exception as failed:
-            _log.info("quarantine.failed", error=_code(failed))
+    def _stored(self, limit: int) -> list[RawMessage]:
+        if not self.serves("!ingest"):
+            return []
+        return self._read(self._reads.open_messages, limit)
 
     # --- shops ---------------------------------------------------------------------------------
 
@@ -477,20 +448,10 @@ class Core:
 
 
 _ROWS_AT_ONCE = 16
-_TRIES_MAX = 3
-"""Times a stored message may trip us before it is put aside."""
 
 
 def _code(error: Exception) -> str:
     return error.code if isinstance(error, PacklineError) else type(error).__name__
-
-
-def _tripped(error: Exception) -> PacklineError:
-    """What the quarantine says of a message that a fault of ours cannot take."""
-    if isinstance(error, PacklineError):
-        return error
-    kind = type(error).__name__
-    return Corrupt("assertion", f"内部错误 {kind}", f"internal error {kind}")
 
 
 def _quietly(future: asyncio.Future[Any]) -> None:

@@ -14,7 +14,7 @@ from cloud_core.store.stock_check import SETTLE_ROWS, StockCheck, open_alarm_key
 from cloud_core.store.working_set import WorkingSet
 
 ALARM = "stock_drift"
-SETTLES_AT_ONCE = 20
+SETTLES_AT_ONCE = 4
 """Stretches of movements summed before each slice, so that the base keeps up with a peak."""
 _WORD_ZH = {
     "shelf": "货架数",

@@ -18,8 +18,11 @@ from cloud_core.domain.conservation import Counters, Drift, Key, add, compare, s
 from cloud_core.store import schema as t
 from cloud_core.store.engine import changing, reading
 
-SETTLE_ROWS = 2_000
-"""Movements one write transaction of the checker adds up."""
+SETTLE_ROWS = 10_000
+"""Movements one write transaction of the checker adds up. Each one makes the write queue of SQLite
+forget the stock rows it has in memory (`kept_stock`), so a busy hour has few of them."""
+SETTLE_WAIT_MS = 60_000
+"""Fewer movements than that are added up when the oldest has waited so long."""
 SETTLE_AFTER_MS = 60_000
 """On PostgreSQL a movement is summed when it is this old: commits end in seconds, so no lower id
 can show itself any more. SQLite has one writer and needs no wait."""
@@ -49,12 +52,15 @@ class Slice:
 class StockCheck:
     """Over one engine; safe from any thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, wait_ms: int = SETTLE_WAIT_MS) -> None:
+        self._engine, self._wait_ms = engine, wait_ms
         self._serial = engine.dialect.name == "sqlite"
 
     def settle(self, now_ms: int) -> int:
-        """Add one stretch of movements to the base; how many. Other processes may do the same."""
+        """Add one stretch of movements to the base, if it is long or old enough; how many.
+
+        Other processes may do the same.
+        """
         with reading(self._engine) as connection:
             upto = _upto(connection)
             rows = _movements(connection, upto, SETTLE_ROWS)
@@ -62,6 +68,8 @@ class StockCheck:
             young = (n for n, row in enumerate(rows) if row.at_ms > now_ms - SETTLE_AFTER_MS)
             rows = rows[: next(young, len(rows))]
         if not rows:
+            return 0
+        if len(rows) < SETTLE_ROWS and now_ms - rows[0].at_ms < self._wait_ms:
             return 0
         sums = summed(((row.warehouse, row.sku), (row[4], row[5], row[6])) for row in rows)
         with changing(self._engine) as connection:

@@ -44,7 +44,7 @@ def incident(bench: CoreBench) -> int:
 
 
 def drift(bench: CoreBench) -> list[Any]:
-    check = StockCheck(bench.engine)
+    check = StockCheck(bench.engine, wait_ms=0)
     check.settle(bench.clock.ms)
     part = check.slice(None)
     # The fixture's shelves were filled without a movement.
