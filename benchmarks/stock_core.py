@@ -115,9 +115,10 @@ class StockCore:
         try:
             try:
                 done = await self._committer.submit(command)
-            except Unavailable:  # as the core's own worker: such a message is prepared again
-                if not isinstance(command, ApplyShopEvents):
+            except Unavailable as error:  # as the core's own worker: prepared again
+                if not isinstance(command, ApplyShopEvents) or not _number_taken(error):
                     raise
+                print("asked again: an order's number was taken", file=sys.stderr)
                 done = await self._committer.submit(self._renumbered(command))
         except Exception as error:
             tally.errors.append(repr(error)[:200])
@@ -212,6 +213,11 @@ def _picker(job: Job) -> Callable[[], tuple[tuple[str, int], ...]]:
     if job.get("pairs"):
         return lambda: opposite(draw, SKUS[: job["pairs"]])
     return lambda: ((SKUS[draw.randrange(len(SKUS))], 1),)
+
+
+def _number_taken(error: Unavailable) -> bool:
+    """Whether two orders were given the same random number, as each engine says it."""
+    return "orders.id" in str(error) or "orders_pkey" in str(error)
 
 
 def opposite(draw: random.Random, skus: Sequence[str]) -> tuple[tuple[str, int], ...]:

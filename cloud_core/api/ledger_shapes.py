@@ -50,6 +50,8 @@ class HoldBody(BaseModel):
     lines: list[HoldLine]
     code: str | None = None
     field: str | None = None
+    message_zh: str | None = None
+    message_en: str | None = None
 
 
 class HoldReport(BaseModel):

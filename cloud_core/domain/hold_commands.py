@@ -70,7 +70,8 @@ class ReleaseHold:
     force: bool = False
 
 
-EXPIRE_AT_ONCE = 100
+EXPIRE_AT_ONCE, EXPIRE_MANY = 100, 500
+"""Holds one sweep ends, and when it has to wait for its turn behind large batches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import structlog
 
-from cloud_core.domain.hold_commands import EXPIRE_AT_ONCE, ExpireHolds
+from cloud_core.domain.hold_commands import EXPIRE_AT_ONCE, EXPIRE_MANY, ExpireHolds
 from cloud_core.flows.conserve import Conservator
 from cloud_core.ports import Clock, Submit
 from protocols.errors import PacklineError
 
 _log = structlog.get_logger()
+_LONG_TURN_MS = 100
 Round = Callable[[], Awaitable[bool]]
 """One round of a loop; True when there is more to do at once."""
 
@@ -26,7 +27,6 @@ class LedgerPace:
     """How often the loops look, in seconds."""
 
     expire_s: float = 1.0
-    expire_rows: int = EXPIRE_AT_ONCE
     orphans_s: float = 300.0
     check_s: float = 1.0
     """Between two slices; a whole pass over 100,000 rows takes 200 of them."""
@@ -49,6 +49,7 @@ class LedgerWatch:
         self._pace = pace or LedgerPace()
         self._ours = ours
         self._orphans_ms = 0
+        self._expire_rows = EXPIRE_AT_ONCE
         self._open = True
 
     async def run(self) -> None:
@@ -61,7 +62,9 @@ class LedgerWatch:
         """End what is over; now and then look for paid holds that nobody ordered."""
         now_ms = self._clock.now_ms()
         orphans = now_ms - self._orphans_ms >= self._pace.orphans_s * 1000
-        done = await self._submit(ExpireHolds(self._pace.expire_rows, orphans))
+        done = await self._submit(ExpireHolds(self._expire_rows, orphans))
+        waited = self._clock.now_ms() - now_ms > _LONG_TURN_MS
+        self._expire_rows = EXPIRE_MANY if done.more and waited else EXPIRE_AT_ONCE
         if orphans:
             self._orphans_ms = now_ms
         return bool(done.more)

@@ -112,8 +112,8 @@ def release_hold(ws: WorkingSet, command: ReleaseHold) -> HoldAnswer:
         ws.audit(command.actor, command.source, "hold.release_confirmed", hold.id)
         ws.close_alarm(_ORPHAN_ALARM, hold.id)
     settled = _settle(ws, hold, state, command.actor)
-    over_before = checkout.confirmed(hold, ws.now_ms)[1] if settled is hold else ""
-    return _answer(ws, settled, over_before)
+    over = settled is hold or settled.state == "expired"
+    return _answer(ws, settled, checkout.confirmed(settled, ws.now_ms)[1] if over else "")
 
 
 def expire_holds(ws: WorkingSet, command: ExpireHolds) -> Expired:
@@ -134,7 +134,7 @@ def expire_holds(ws: WorkingSet, command: ExpireHolds) -> Expired:
     keys = hold_rows.keys_to_forget(ws.fetch.connection, ws.now_ms, command.limit)
     if keys:
         ws.writes.append(partial(hold_rows.forget_keys, keys=keys))
-    orphans = _find_orphans(ws, command.limit) if command.orphans else 0
+    orphans = _find_orphans(ws, _ORPHANS_AT_ONCE) if command.orphans else 0
     more = max(len(due), len(keys)) >= command.limit
     return Expired(ended, len(keys), orphans, more)
 
@@ -374,6 +374,9 @@ def _known(ws: WorkingSet, hold_id: str) -> Hold:
     if hold is None or hold.kind != "checkout":
         raise Rejected("hold_unknown", "没有这个预占", "there is no such hold", field="id")
     return hold
+
+
+_ORPHANS_AT_ONCE = 500
 
 
 def _find_orphans(ws: WorkingSet, limit: int) -> int:

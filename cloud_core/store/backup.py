@@ -24,8 +24,10 @@ from cloud_core.store.migrate import migrate
 from protocols import limits
 from protocols.errors import Corrupt, Rejected, Unavailable
 
-_PAGES_AT_ONCE = 4_096
-"""Pages copied before writers get a turn."""
+_ALL_PAGES = -1
+"""In one read transaction, beside which writers go on. A copy in portions begins again whenever
+somebody has committed in between (sqlite.org/c3ref/backup_finish.html), and never ends under load.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def backup(engine: Engine, path: Path) -> int:
         driver = source.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         with closing(sqlite3.connect(beside)) as target:
-            driver.backup(target, pages=_PAGES_AT_ONCE)
+            driver.backup(target, pages=_ALL_PAGES)
             target.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         beside.unlink(missing_ok=True)

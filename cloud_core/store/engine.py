@@ -25,7 +25,7 @@ BUSY_MS = 10_000
 """How long a writer waits for another process (a CLI verb beside `serve`) before it gives up."""
 CHECKPOINT_PAGES = 64_000
 """WAL pages (256 MB) at which a commit copies them to the database itself. A core that serves does
-so beside its commits (`store/checkpoints.py`); this is the end of the log's growth."""
+so beside its commits (`store/checkpoints.py`). A reader that stays lets the log grow further."""
 _WRITES = "packline_writes"
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _ALIVE = {
