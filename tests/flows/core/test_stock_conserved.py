@@ -99,3 +99,22 @@ def test_a_lost_movement_and_a_lost_row_are_found(core: CoreBench) -> None:
     spoil(core, "DELETE FROM stock WHERE warehouse = 'SZ01' AND sku = 'A'")
     found = {(d.warehouse, d.sku, d.counter) for d in StockCheck(core.engine).full()[0]}
     assert found == {("HZ01", "A", "shelf"), ("SZ01", "A", "shelf")}
+
+
+def test_movements_are_summed_when_they_are_many_or_old_and_a_drift_is_seen_before(
+    core: CoreBench,
+) -> None:
+    check = StockCheck(core.engine)
+    openings = check.settle(core.clock.ms)
+    trade(core)
+    assert check.settle(core.clock.ms) == 0, "a few young ones wait"
+    spoil(core, "UPDATE stock SET held = held + 1 WHERE warehouse = 'HZ01' AND sku = 'A'")
+    part = check.slice(None)
+    assert part is not None
+    assert {(d.warehouse, d.sku) for d in part.drifts} == {("HZ01", "A")}
+    core.clock.advance(61)
+    assert check.settle(core.clock.ms) == core.one("SELECT count(*) FROM movement") - openings
+    assert check.settle(core.clock.ms) == 0
+    again = check.slice(None)
+    assert again is not None
+    assert [d.key for d in again.drifts] == [d.key for d in part.drifts]
